@@ -1,0 +1,1 @@
+"""The words, contracts, models and answering of Footnote; imports no sibling package."""

@@ -1,0 +1,1 @@
+"""From a question and a retriever to an answer with citations."""

@@ -1,0 +1,129 @@
+"""The errors a user can act on.
+
+Each message has three parts: what failed, what was found, what to do. Wrong use by a programmer is ``ValueError`` or
+``TypeError`` instead. Keys and document texts never stand in a message.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthenticationError",
+    "CollectionError",
+    "CollectionExistsError",
+    "CollectionLockedError",
+    "CollectionNotFoundError",
+    "ConfigError",
+    "DocumentNotFoundError",
+    "DocumentReadError",
+    "EmbeddingError",
+    "EndpointError",
+    "EndpointResponseError",
+    "EndpointTimeoutError",
+    "EndpointUnreachableError",
+    "GenerationError",
+    "IndexMismatchError",
+    "ModerationError",
+    "QuotaExhaustedError",
+    "RagError",
+    "RateLimitError",
+    "UnsupportedFormatError",
+]
+
+
+class RagError(Exception):
+    """Base of all that a user can act on."""
+
+
+class ConfigError(RagError):
+    """A setting is missing or wrong."""
+
+
+class DocumentReadError(RagError):
+    """A document cannot be read.
+
+    ``retriable`` tells whether reading the same bytes again could succeed (a file that vanished or is locked, say).
+    """
+
+    def __init__(self, message: str, *, retriable: bool = False) -> None:
+        super().__init__(message)
+        self.retriable = retriable
+
+
+class UnsupportedFormatError(DocumentReadError):
+    """No reader knows this format."""
+
+
+class CollectionError(RagError):
+    """A collection cannot do what was asked."""
+
+
+class CollectionNotFoundError(CollectionError):
+    """No collection has this name."""
+
+
+class CollectionExistsError(CollectionError):
+    """A collection of this name is already there."""
+
+
+class CollectionLockedError(CollectionError):
+    """Another process is writing to the collection; the message names it."""
+
+
+class DocumentNotFoundError(CollectionError):
+    """No document has this id."""
+
+
+class IndexMismatchError(CollectionError):
+    """The collection was made with another model, dimension, tokenizer or format."""
+
+
+class EndpointError(RagError):
+    """A model endpoint failed.
+
+    ``status`` is the HTTP status, or None where no answer came. ``code`` is the provider's own code, if it sent one.
+    ``retriable`` tells whether the same call could succeed later; retries inside the gateway are already spent.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, code: str | None = None, retriable: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retriable = retriable
+
+
+class EndpointUnreachableError(EndpointError):
+    """No connection to the endpoint, or it broke."""
+
+
+class EndpointTimeoutError(EndpointError):
+    """The endpoint did not answer in time."""
+
+
+class EndpointResponseError(EndpointError):
+    """The endpoint answered with an error, or with something that is not an answer."""
+
+
+class AuthenticationError(EndpointError):
+    """The endpoint refused the key (401, 403)."""
+
+
+class RateLimitError(EndpointError):
+    """The endpoint asked to slow down (429) and the retries are spent."""
+
+
+class QuotaExhaustedError(EndpointError):
+    """The account has no money or quota left; waiting does not help."""
+
+
+class EmbeddingError(RagError):
+    """Texts could not be embedded; the cause is chained."""
+
+
+class GenerationError(RagError):
+    """An answer could not be generated; the cause is chained."""
+
+
+class ModerationError(RagError):
+    """A text could not be moderated; the cause is chained."""

@@ -1,0 +1,1 @@
+"""The embedded models: no key, no network."""

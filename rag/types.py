@@ -1,0 +1,393 @@
+"""The words of the pipeline: frozen dataclasses, one per stage.
+
+Offsets are in characters of the document's normalised text; every span is ``[start, end)``. Page numbers count from 1.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Answer",
+    "AnswerEvent",
+    "Chunk",
+    "ChunkingSettings",
+    "Citation",
+    "Document",
+    "EmbedderProfile",
+    "EmbeddingLimits",
+    "Embeddings",
+    "FloatArray",
+    "GenerationDone",
+    "GenerationEvent",
+    "GenerationSettings",
+    "Heading",
+    "Hit",
+    "Moderated",
+    "ModerationVerdict",
+    "Page",
+    "Prompt",
+    "Refusal",
+    "Retrieval",
+    "Retrieved",
+    "Source",
+    "TextDelta",
+    "TextKind",
+    "Turn",
+    "Usage",
+    "chunk_id",
+    "content_address",
+]
+
+FloatArray = NDArray[np.float32]
+TextKind = Literal["document", "query"]
+Refusal = Literal["not_in_documents", "moderation"]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a paged format: its printed place in the file, counted from 1, and its span in the text."""
+
+    number: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading: level 1 is the highest; ``start`` is the offset of its line in the text."""
+
+    level: int
+    title: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One source file, after reading.
+
+    ``id`` is the path relative to the ingested folder, with forward slashes. ``sha256`` is of the file's bytes, in hex.
+    ``pages`` is empty for formats without pages; otherwise it is in order and covers the text (an empty page has
+    start == end). ``headings`` is in order of ``start``. ``warnings`` are for the report: what was read only in part.
+    """
+
+    id: str
+    title: str
+    text: str
+    sha256: str
+    media_type: str
+    reader: str
+    pages: tuple[Page, ...] = ()
+    headings: tuple[Heading, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    warnings: tuple[str, ...] = ()
+
+    def page_at(self, offset: int) -> int | None:
+        """Return the number of the page that holds the character at ``offset``; None for formats without pages."""
+        if not self.pages:
+            return None
+        place = bisect.bisect_right(self.pages, offset, key=lambda page: page.start) - 1
+        return self.pages[max(place, 0)].number
+
+    def headings_at(self, offset: int) -> tuple[str, ...]:
+        """Return the titles above ``offset``, outermost first."""
+        path: list[Heading] = []
+        for heading in self.headings:
+            if heading.start > offset:
+                break
+            while path and path[-1].level >= heading.level:
+                path.pop()
+            path.append(heading)
+        return tuple(heading.title for heading in path)
+
+
+# --- chunking --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkingSettings:
+    """How a collection cuts its documents: at most ``tokens`` a chunk, ``overlap`` of them shared with the one before.
+
+    Tokens are those of the collection's tokenizer. ``overlap`` is below half of ``tokens``.
+    """
+
+    tokens: int
+    overlap: int
+
+    def __post_init__(self) -> None:
+        if self.tokens < 16:
+            raise ValueError(f"chunk tokens must be at least 16, got {self.tokens}")
+        if not 0 <= self.overlap < self.tokens / 2:
+            raise ValueError(f"chunk overlap must be in [0, {self.tokens / 2:g}), got {self.overlap}")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A span of a document's text: ``text == document.text[start:end]``.
+
+    ``page`` is the page of its first character (None without pages); ``headings`` the titles above it, outermost first.
+    """
+
+    id: str
+    document_id: str
+    start: int
+    end: int
+    text: str
+    n_tokens: int
+    page: int | None = None
+    headings: tuple[str, ...] = ()
+
+
+def chunk_id(document_id: str, start: int, text: str) -> str:
+    """Return the id shown to users: 16 hex digits of a hash of document, position and text."""
+    digest = hashlib.sha256(f"{document_id}\0{start}\0{text}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]
+
+
+def content_address(text: str) -> bytes:
+    """Return the 32-byte SHA-256 of the exact text: with model and dimensions, the key of its vector."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+# --- embedding -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingLimits:
+    """What one embeddings request may hold, and how many may be under way."""
+
+    max_inputs: int = 2048
+    max_input_tokens: int = 8191
+    max_request_tokens: int = 300_000
+    concurrency: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderProfile:
+    """Who embeds. ``model`` and ``dimensions`` name the vector space; None dimensions are learnt from the first reply.
+
+    ``tokenizer`` is the name of the tokenizer that counts for this model (see ``rag.tokens``).
+    """
+
+    model: str
+    dimensions: int | None
+    tokenizer: str
+    limits: EmbeddingLimits = EmbeddingLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The vectors of some texts, in their order: ``vectors`` is float32 (n, dim), C-contiguous, rows of unit length.
+
+    ``readable[i]`` is False where the model cannot read text i (its row is all zeros and must get no vote).
+    ``n_tokens`` is what was paid for, as told by the endpoint or counted; ``estimated`` says which.
+    """
+
+    vectors: FloatArray
+    readable: NDArray[np.bool_]
+    n_tokens: int
+    estimated: bool = False
+
+
+# --- retrieving ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk with its score in [0, 1], higher is better.
+
+    ``vector_score`` is the cosine and ``keyword_score`` the BM25 score of the leg that found it, None where it did not.
+    """
+
+    chunk: Chunk
+    score: float
+    vector_score: float | None = None
+    keyword_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Hits, best first, with how they were found: which legs voted and how long each stage took."""
+
+    hits: tuple[Hit, ...]
+    legs: tuple[str, ...] = ()
+    timings_ms: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+
+
+# --- answering -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A numbered passage of the context: neighbouring hits of one document, merged. ``marker`` counts from 1."""
+
+    marker: int
+    document_id: str
+    title: str
+    start: int
+    end: int
+    text: str
+    page: int | None
+    headings: tuple[str, ...]
+    score: float
+    chunk_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier message of a conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a generator gets: instructions, sources and question stay apart until a generator renders them."""
+
+    instructions: str
+    sources: tuple[Source, ...]
+    question: str
+    history: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSettings:
+    """The sampling parameters of a chat completion; None leaves the endpoint's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    response_format: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "temperature": (0, 2),
+            "top_p": (0, 1),
+            "frequency_penalty": (-2, 2),
+            "presence_penalty": (-2, 2),
+            "max_tokens": (1, 10_000_000),
+        }
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
+        if len(self.stop) > 4:
+            raise ValueError(f"stop takes at most 4 strings, got {len(self.stop)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens paid for. ``estimated`` is True where the provider sent none and they were counted here."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    embedding_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """The words that support one statement of an answer.
+
+    ``quote == document.text[start:end]``, cut from stored text. ``answer_start``/``answer_end`` is the span of the
+    statement in the answer's text; ``marker`` the number it carries there.
+    """
+
+    marker: int
+    document: str
+    page: int | None
+    start: int
+    end: int
+    quote: str
+    answer_start: int
+    answer_end: int
+    chunk_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModerationVerdict:
+    """What a moderator says of one text: the categories it flags and its scores in [0, 1]."""
+
+    flagged: bool
+    categories: tuple[str, ...]
+    scores: Mapping[str, float]
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer. ``answered`` is False when the documents do not say, or moderation stopped it (``refusal``).
+
+    ``unknown_markers`` are numbers in the text that name no source: reported, never repaired.
+    """
+
+    id: str
+    question: str
+    text: str
+    answered: bool
+    refusal: Refusal | None
+    citations: tuple[Citation, ...]
+    unknown_markers: tuple[int, ...]
+    sources: tuple[Source, ...]
+    model: str
+    finish_reason: str | None
+    usage: Usage
+    timings_ms: Mapping[str, float]
+    moderation: tuple[ModerationVerdict, ...] = ()
+
+
+# --- events: generation (model to us) and answer (us to the reader) --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationDone:
+    """The end of a generation. ``usage`` is None where the provider sent none."""
+
+    finish_reason: str | None
+    model: str
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The sources an answer will be written from, sent before its first word."""
+
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moderated:
+    """The question or the answer was flagged; ``blocked`` says whether that stopped it."""
+
+    target: Literal["question", "answer"]
+    verdict: ModerationVerdict
+    blocked: bool
+
+
+GenerationEvent = TextDelta | GenerationDone
+AnswerEvent = Retrieved | Moderated | TextDelta | Citation | Answer
