@@ -75,7 +75,7 @@ class DocumentStore(Protocol):
 class Generator(Protocol):
     """Writes an answer to a prompt, piece by piece; the last event is GenerationDone.
 
-    Statements carry the markers of their sources as ``[1]`` or ``[1][3]``. ABSTENTION alone means "not in the documents".
+    Statements carry the markers of their sources as ``[1]`` or ``[1][3]``; ABSTENTION alone says "not in them".
     """
 
     @property
