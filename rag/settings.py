@@ -1,0 +1,333 @@
+"""The settings of a run: the only reader of the environment and of ``rag.toml``.
+
+Order, strongest first: flag, environment (``RAG_<SECTION>_<NAME>``), ``rag.toml``, default. ``OPENAI_API_KEY`` and
+``OPENAI_BASE_URL`` are the common ground: a model family without settings of its own uses them, if that provider has
+the family; otherwise the embedded model serves. A key is only ever sent to the provider it was given for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from rag.errors import ConfigError
+
+__all__ = [
+    "AnswerOptions",
+    "ChatOptions",
+    "ChunkingOptions",
+    "EmbeddingsOptions",
+    "IngestOptions",
+    "ModerationOptions",
+    "RetrievalOptions",
+    "ServerOptions",
+    "Settings",
+    "SharedEndpoint",
+    "environment_name",
+    "load_settings",
+]
+
+Environ = Mapping[str, str]
+T = TypeVar("T")
+
+
+def _require(holds: bool, key: str, value: Any, form: str) -> None:
+    if not holds:
+        shown = "a secret" if key.lower().endswith("api_key") else repr(value)
+        raise ConfigError(f"{key} must be {form}, got {shown}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Who serves a model family. Everything empty: the shared endpoint if it can, else the embedded model."""
+
+    provider: str = ""
+    """a name of the provider table, or "local" for the embedded model ("off" for moderation)"""
+    base_url: str = ""
+    """address of the endpoint, up to and without the family's path"""
+    api_key: str = field(default="", repr=False)
+    """key of this endpoint; without one, the provider's own environment variable is read"""
+    model: str = ""
+    """model name; without one, the provider's default, or the only model the endpoint lists"""
+    timeout_s: float = 60.0
+    """seconds without an answer (a byte of it, when streaming) before a call is given up"""
+    max_retries: int = 4
+    """retries after 429, 5xx, timeouts and broken connections"""
+
+    def __post_init__(self) -> None:
+        _require(self.timeout_s > 0, "timeout_s", self.timeout_s, "a number above 0")
+        _require(0 <= self.max_retries <= 20, "max_retries", self.max_retries, "a whole number from 0 to 20")
+        if self.base_url and not self.base_url.startswith(("http://", "https://")):
+            raise ConfigError(f"base_url must begin with http:// or https://, got {self.base_url!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions(ModelOptions):
+    """The model that writes answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsOptions(ModelOptions):
+    """The model that turns chunks and questions into vectors."""
+
+    dimensions: int | None = None
+    """shorter vectors, for models that allow it; None is the model's own length"""
+    concurrency: int | None = None
+    """requests under way at once; None is the provider's default"""
+    max_inputs: int | None = None
+    """texts in one request; None is the provider's limit"""
+
+    def __post_init__(self) -> None:
+        super(EmbeddingsOptions, self).__post_init__()  # subtle: bare super() fails in slotted dataclasses
+        for name in ("dimensions", "concurrency", "max_inputs"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, value, "a whole number from 1")
+
+
+@dataclass(frozen=True, slots=True)
+class ModerationOptions(ModelOptions):
+    """Whether questions and answers are moderated, by whom, and what follows."""
+
+    action: Literal["block", "flag"] = "block"
+    """what happens to a flagged question or answer"""
+    when_unreachable: Literal["open", "closed"] = "open"
+    """whether an unreachable moderator lets texts pass (open) or stops them (closed)"""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkingOptions:
+    """How new collections are cut. None follows the embedding model."""
+
+    tokens: int | None = None
+    """tokens a chunk holds at most"""
+    overlap: int | None = None
+    """tokens a chunk shares with the one before"""
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalOptions:
+    """How many hits are found, and how vectors and keywords are weighed."""
+
+    k: int = 8
+    """hits an answer is written from"""
+    vector_weight: float | None = None
+    """share of the vectors in the score, 0 to 1, the rest is keywords; None is the measured default"""
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.k <= 1000, "k", self.k, "a whole number from 1 to 1000")
+        weight = self.vector_weight
+        _require(weight is None or 0 <= weight <= 1, "vector_weight", weight, "a number from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """How answers are written. None leaves the endpoint's default."""
+
+    context_tokens: int = 4000
+    """tokens of sources in the prompt"""
+    instructions: str = ""
+    """added to the system instructions"""
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.context_tokens >= 64, "context_tokens", self.context_tokens, "a whole number from 64")
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How folders are read."""
+
+    max_file_mb: int = 200
+    """larger files are skipped, and listed as such"""
+    include: tuple[str, ...] = ()
+    """globs of the only paths to read; empty is all"""
+    exclude: tuple[str, ...] = ()
+    """globs of paths to leave out"""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Where the HTTP service listens."""
+
+    host: str = "127.0.0.1"
+    """address to bind; any other than loopback needs api_key"""
+    port: int = 8000
+    api_key: str = field(default="", repr=False)
+    """clients must send it as a bearer token"""
+    max_upload_mb: int = 200
+    """larger uploads are refused"""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedEndpoint:
+    """``OPENAI_API_KEY`` and ``OPENAI_BASE_URL``: what every family falls back on. ``environ`` serves provider keys."""
+
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+
+    @property
+    def is_set(self) -> bool:
+        return bool(self.base_url or self.api_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of a run, read once at the edge and passed down."""
+
+    library: Path = Path(".footnote")
+    """folder that holds the collections"""
+    collection: str = "default"
+    """collection used when a command names none"""
+    chat: ChatOptions = ChatOptions()
+    embeddings: EmbeddingsOptions = EmbeddingsOptions()
+    moderation: ModerationOptions = ModerationOptions()
+    chunking: ChunkingOptions = ChunkingOptions()
+    retrieval: RetrievalOptions = RetrievalOptions()
+    answer: AnswerOptions = AnswerOptions()
+    ingest: IngestOptions = IngestOptions()
+    server: ServerOptions = ServerOptions()
+    shared: SharedEndpoint = SharedEndpoint()
+    provider_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """keys found in the environment under the providers' own names, by variable name"""
+    file: Path | None = None
+    """the rag.toml that was read, if any"""
+
+
+SECTIONS: Mapping[str, type] = {
+    "chat": ChatOptions,
+    "embeddings": EmbeddingsOptions,
+    "moderation": ModerationOptions,
+    "chunking": ChunkingOptions,
+    "retrieval": RetrievalOptions,
+    "answer": AnswerOptions,
+    "ingest": IngestOptions,
+    "server": ServerOptions,
+}
+_TOP = ("library", "collection")
+
+
+def environment_name(section: str, name: str) -> str:
+    """Return the environment variable of a setting; the section is empty for the top level."""
+    return "_".join(part for part in ("RAG", section, name) if part).upper()
+
+
+def load_settings(
+    environ: Environ, *, file: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Read the settings.
+
+    ``file`` must exist when given; without it ``rag.toml`` of the working folder is read if there is one. ``overrides``
+    are flags, by dotted name (``"retrieval.k"``); None values are no override. Raises ConfigError naming key, value and
+    wanted form.
+    """
+    path = _settings_file(environ, file)
+    table = _read_toml(path) if path else {}
+    flags = {key: value for key, value in (overrides or {}).items() if value is not None}
+    _refuse_unknown(table, flags, path)
+    sections: dict[str, Any] = {
+        name: _section(name, kind, table.get(name, {}), environ, flags) for name, kind in SECTIONS.items()
+    }
+    top = {name: _value(Settings, "", name, table, environ, flags) for name in _TOP}
+    shared = SharedEndpoint(
+        base_url=environ.get("OPENAI_BASE_URL", "").strip(), api_key=environ.get("OPENAI_API_KEY", "").strip()
+    )
+    keys = {name: value.strip() for name, value in environ.items() if name.endswith(_KEY_SUFFIXES) and value.strip()}
+    known = {name: value for name, value in top.items() if value is not _UNSET}
+    if "library" in known and path and "library" in table and known["library"] == Path(table["library"]):
+        known["library"] = path.parent / known["library"]  # a path in a file is relative to that file
+    return Settings(**known, **sections, shared=shared, provider_keys=keys, file=path)
+
+
+_KEY_SUFFIXES = ("_API_KEY", "_API_PASSWORD")
+_UNSET: Any = object()
+
+
+def _settings_file(environ: Environ, file: Path | None) -> Path | None:
+    named = file or (Path(environ["RAG_CONFIG"]) if environ.get("RAG_CONFIG") else None)
+    if named is not None:
+        if not named.is_file():
+            raise ConfigError(f"settings file {str(named)!r} does not exist; name an existing one or leave it out")
+        return named
+    default = Path("rag.toml")
+    return default if default.is_file() else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"settings file {str(path)!r} is not valid TOML: {error}; correct it") from error
+
+
+def _refuse_unknown(table: Mapping[str, Any], flags: Mapping[str, Any], path: Path | None) -> None:
+    known = {*_TOP, *(f"{name}.{item.name}" for name, kind in SECTIONS.items() for item in dataclasses.fields(kind))}
+    given = set(flags)
+    for key, value in table.items():
+        if key in SECTIONS and isinstance(value, Mapping):
+            given.update(f"{key}.{name}" for name in value)
+        else:
+            given.add(key)
+    for key in sorted(given - known):
+        close = difflib.get_close_matches(key, sorted(known), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+        raise ConfigError(f"unknown setting {key!r}{f' in {path}' if path else ''}{hint}")
+
+
+def _section(section: str, kind: type[T], table: Mapping[str, Any], environ: Environ, flags: Mapping[str, Any]) -> T:
+    names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    values = {name: _value(kind, section, name, table, environ, flags) for name in names}
+    try:
+        return kind(**{name: value for name, value in values.items() if value is not _UNSET})
+    except ConfigError as error:
+        raise ConfigError(f"[{section}] {error}") from error
+
+
+def _value(
+    kind: type, section: str, name: str, table: Mapping[str, Any], environ: Environ, flags: Mapping[str, Any]
+) -> Any:
+    wanted = get_type_hints(kind)[name]
+    flag = f"{section}.{name}" if section else name
+    variable = environment_name(section, name)
+    if flag in flags:
+        return _convert(flags[flag], wanted, flag)
+    if environ.get(variable, "") != "":
+        return _convert(environ[variable], wanted, variable)
+    if name in table:
+        return _convert(table[name], wanted, flag)
+    return _UNSET
+
+
+def _convert(value: Any, wanted: Any, key: str) -> Any:
+    """Turn a flag, variable or TOML value into the wanted type, or say what is wrong with it."""
+    if get_origin(wanted) in (typing.Union, types.UnionType):
+        wanted = next(kind for kind in get_args(wanted) if kind is not type(None))
+    if get_origin(wanted) is Literal:
+        _require(value in get_args(wanted), key, value, " or ".join(map(repr, get_args(wanted))))
+        return value
+    if get_origin(wanted) is tuple:
+        return tuple(value.split(",")) if isinstance(value, str) else tuple(map(str, value))
+    if wanted is Path:
+        return Path(str(value)).expanduser()
+    if wanted in (int, float):
+        try:
+            number = wanted(value)
+        except (TypeError, ValueError):
+            number = None
+        form = "a whole number" if wanted is int else "a number"
+        whole = number is not None and (isinstance(value, str) or number == value)
+        _require(whole and not isinstance(value, bool), key, value, form)
+        return number
+    _require(isinstance(value, str), key, value, "text in quotes")
+    return value.strip()
