@@ -1,0 +1,53 @@
+# `make demo` and `make test` do everything on a fresh machine with Python >= 3.11.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check format lock serve clean
+
+help:
+	@echo "make demo    set up, read examples/docs, ask two questions"
+	@echo "make test    set up, run the tests"
+	@echo "make check   lint, types, formatting"
+	@echo "make serve   the HTTP service over the demo's collection, on http://127.0.0.1:8000"
+	@echo "make clean   remove the virtual environment and the demo's library"
+
+# Stamps record what was installed, so that a second run starts at once and a changed pin installs again.
+$(VENV)/.base: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		(echo "Footnote needs Python 3.11 or newer; found $$($(PYTHON) --version). Run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,notebooks]'
+	@touch $@
+
+demo: $(VENV)/.base
+	@$(BIN)/rag demo
+
+serve: $(VENV)/.base
+	@$(BIN)/rag serve --collection demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Writes constraints.txt anew from the newest releases that pyproject.toml admits.
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,notebooks]'
+	build/lock/bin/python scripts/write_constraints.py > constraints.txt
+	rm -rf build/lock
+
+clean:
+	rm -rf $(VENV) .footnote build *.egg-info

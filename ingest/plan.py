@@ -1,0 +1,109 @@
+"""Decides what a run has to do, from what is on disk and what the ledger remembers. Pure: touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from index.ledger import LedgerEntry
+from ingest.sources import Found
+
+__all__ = ["Known", "Plan", "Work", "plan_changes", "triage"]
+
+RACY_NS = 2_000_000_000
+"""A file that changed less than this before it was last looked at may have changed again within the same timestamp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A file whose bytes are those of the last run; ``hashed`` when only its hash could tell."""
+
+    found: Found
+    entry: LedgerEntry
+    hashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A file to read. ``before`` is its entry of the last run; ``renamed_from`` the gone path with the same bytes."""
+
+    found: Found
+    sha256: str
+    before: LedgerEntry | None = None
+    renamed_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does: read these, keep those, remove the paths that are gone (renamed ones are in ``work``)."""
+
+    work: tuple[Work, ...]
+    known: tuple[Known, ...]
+    remove: tuple[str, ...]
+
+
+def triage(
+    files: Iterable[Found], ledger: Mapping[str, LedgerEntry], readers: Mapping[str, str]
+) -> tuple[list[Known], list[Found]]:
+    """Part the files whose size, times and inode are those of the ledger from those that must be hashed.
+
+    ``readers`` maps a path to the reader that would read it today: a new reader version reads again. What failed is
+    always looked at again.
+    """
+    known: list[Known] = []
+    unsure: list[Found] = []
+    for file in files:
+        entry = ledger.get(file.id)
+        if entry is not None and _is_current(entry, readers.get(file.id, "")) and _same_stat(file, entry):
+            known.append(Known(file, entry))
+        else:
+            unsure.append(file)
+    return known, unsure
+
+
+def plan_changes(
+    known: Sequence[Known],
+    hashed: Sequence[tuple[Found, str]],
+    ledger: Mapping[str, LedgerEntry],
+    readers: Mapping[str, str],
+    *,
+    keep: Iterable[str] = (),
+) -> Plan:
+    """Compare hashes with the ledger.
+
+    ``keep`` are ledger paths that could not be looked at this time (an unreadable folder): they are not gone.
+    """
+    still = [*known]
+    changed: list[tuple[Found, str]] = []
+    for file, sha256 in hashed:
+        entry = ledger.get(file.id)
+        if entry is not None and entry.sha256 == sha256 and _is_current(entry, readers.get(file.id, "")):
+            still.append(Known(file, entry, hashed=True))
+        else:
+            changed.append((file, sha256))
+    present = {item.found.id for item in still} | {file.id for file, _ in changed} | set(keep)
+    gone = {path: entry for path, entry in ledger.items() if path not in present}
+    by_hash = {entry.sha256: path for path, entry in sorted(gone.items()) if entry.state == "indexed"}
+    work: list[Work] = []
+    for file, sha256 in changed:
+        before = ledger.get(file.id)
+        former = by_hash.pop(sha256, None) if before is None or before.state != "indexed" else None
+        if former is not None:
+            del gone[former]
+        work.append(Work(file, sha256, before, former))
+    return Plan(tuple(work), tuple(still), tuple(sorted(gone)))
+
+
+def _is_current(entry: LedgerEntry, reader: str) -> bool:
+    return entry.state in ("indexed", "empty", "unsupported") and entry.reader == reader
+
+
+def _same_stat(file: Found, entry: LedgerEntry) -> bool:
+    same = (file.size, file.mtime_ns, file.ctime_ns, file.inode) == (
+        entry.size,
+        entry.mtime_ns,
+        entry.ctime_ns,
+        entry.inode,
+    )
+    looked_at_ns = int(entry.updated_at * 1e9)
+    return same and looked_at_ns - max(file.mtime_ns, file.ctime_ns) > RACY_NS

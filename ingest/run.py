@@ -1,0 +1,363 @@
+"""Brings a collection in step with a folder: read, chunk, embed and store, each file ending in exactly one state.
+
+One file at a time is read and cut (in a thread), while the texts of many files share the embedding requests. A
+document is written, whole, once all its vectors are stored; until then its former version answers. What waits between
+reading and writing is bounded in tokens, whatever the folder's size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from index.collection import Collection, Writer
+from index.ledger import LedgerEntry
+from index.vector_store import VectorSpace, VectorStore
+from ingest.chunking import chunk
+from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
+from ingest.plan import Known, Plan, Work, plan_changes, triage
+from ingest.readers import read, reader_name
+from ingest.report import Change, FileResult, FileState, IngestReport
+from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
+from rag.contracts import Embedder, Tokenizer
+from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
+from rag.types import Chunk, Document
+
+__all__ = ["IngestProgress", "ingest"]
+
+MAX_TOKENS_WAITING = 1_000_000
+"""Tokens of documents that may wait for their vectors, beyond what fills the endpoint's requests twice over."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestProgress:
+    """How far a run is. ``n_texts_sent`` have their vectors; ``path`` is the file looked at last."""
+
+    n_files: int
+    n_done: int
+    n_chunks: int
+    n_texts_embedded: int
+    n_tokens_embedded: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    work: Work
+    document: Document
+    chunks: list[Chunk]
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(chunk.n_tokens for chunk in self.chunks)
+
+
+async def ingest(
+    root: Path,
+    *,
+    collection: Collection,
+    vectors: VectorStore,
+    embedder: Embedder,
+    tokenizer: Tokenizer,
+    rules: WalkRules,
+    on_progress: Callable[[IngestProgress], None] = lambda progress: None,
+) -> IngestReport:
+    """Bring ``collection`` in step with the files under ``root`` (a folder, or one file) and report on each.
+
+    Documents of other roots are left alone. Raises CollectionLockedError when somebody else writes, RagError when the
+    root is missing or the disk is full; a file that fails is in the report. Cancelling it stops cleanly: documents
+    and vectors stored so far stay.
+    """
+    started = time.monotonic()
+    with collection.writer(f"ingest of {root}") as writer:
+        run = _Run(root.resolve(), collection, writer, vectors, embedder, tokenizer, on_progress)
+        await run.execute(rules)
+        report = run.report(time.monotonic() - started)
+        writer.record_run({"root": report.root, "counts": dict(report.counts), "seconds": report.seconds})
+    return report
+
+
+class _Gate:
+    """Lets tokens in up to a bound; a document larger than the bound passes alone."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._inside = 0
+        self._changed = asyncio.Condition()
+
+    async def enter(self, n: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._inside == 0 or self._inside + n <= self._capacity)
+            self._inside += n
+
+    async def leave(self, n: int) -> None:
+        async with self._changed:
+            self._inside -= n
+            self._changed.notify_all()
+
+
+class _Run:
+    def __init__(
+        self,
+        root: Path,
+        collection: Collection,
+        writer: Writer,
+        vectors: VectorStore,
+        embedder: Embedder,
+        tokenizer: Tokenizer,
+        on_progress: Callable[[IngestProgress], None],
+    ) -> None:
+        self._root = root
+        self._collection = collection
+        self._writer = writer
+        self._tokenizer = tokenizer
+        self._on_progress = on_progress
+        space = VectorSpace(collection.config.model, collection.config.dimensions)
+        self._queue = EmbeddingQueue(embedder, vectors, space, on_embedded=self._embedded)
+        limits = embedder.profile.limits
+        self._gate = _Gate(2 * limits.concurrency * limits.max_request_tokens + MAX_TOKENS_WAITING)
+        self._writing = asyncio.Lock()
+        self._files: dict[str, FileResult] = {}
+        self._removed: tuple[str, ...] = ()
+        self._n_files = 0
+        self._n_chunks = 0
+        self._n_texts_embedded = 0
+        self._n_tokens_embedded = 0
+        self._stopped = ""
+
+    async def execute(self, rules: WalkRules) -> None:
+        plan = await asyncio.to_thread(self._plan, rules)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for work in plan.work:
+                    await self._start(work, group)
+        except* RagError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            await self._queue.aclose()
+        if not self._stopped:
+            await asyncio.to_thread(self._remove, plan.remove)
+
+    def report(self, seconds: float) -> IngestReport:
+        return IngestReport(
+            root=str(self._root),
+            collection=self._collection.name,
+            files=tuple(self._files[path] for path in sorted(self._files)),
+            removed=self._removed,
+            n_texts_embedded=self._n_texts_embedded,
+            n_tokens_embedded=self._n_tokens_embedded,
+            seconds=round(seconds, 3),
+            stopped=self._stopped,
+        )
+
+    # --- planning
+
+    def _plan(self, rules: WalkRules) -> Plan:
+        prefix = self._writer.prefix_for(str(self._root))
+        ledger = self._collection.ledger(root=str(self._root))
+        found: list[Found] = []
+        out_of_sight: list[str] = []
+        for item in walk(self._root, rules=rules):
+            placed = dataclasses.replace(item, id=prefix + item.id)
+            if isinstance(placed, Found):
+                found.append(placed)
+            elif isinstance(placed, Skipped):
+                self._note_skipped(placed, ledger.get(placed.id))
+            else:
+                self._fail(placed.id, placed.reason, retriable=True)
+                out_of_sight.append(placed.id)
+        keep = {path for path in ledger if any(path == gone or path.startswith(f"{gone}/") for gone in out_of_sight)}
+        readers = {file.id: reader_name(file.path) for file in found}
+        known, unsure = triage(found, ledger, readers)
+        plan = plan_changes(known, list(self._hashed(unsure)), ledger, readers, keep=keep | set(self._files))
+        self._n_files = len(self._files) + len(plan.known) + len(plan.work)
+        for item in plan.known:
+            self._note_known(item)
+        return plan
+
+    def _hashed(self, files: Iterable[Found]) -> Iterable[tuple[Found, str]]:
+        for file in files:
+            try:
+                with file.path.open("rb") as stream:
+                    yield file, hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                self._fail(file.id, f"cannot be read: {error.strerror or error}", retriable=True)
+
+    def _note_skipped(self, item: Skipped, before: LedgerEntry | None) -> None:
+        if before is None or (before.state, before.reason) != ("skipped", item.reason):
+            entry = LedgerEntry(path=item.id, root=str(self._root), state="skipped", reason=item.reason)
+            self._writer.record(entry, drop_document=True)
+        self._done(FileResult(item.id, "skipped", item.reason))
+
+    def _note_known(self, item: Known) -> None:
+        entry = item.entry
+        if item.hashed:
+            self._writer.record(_entry_of(item.found, entry), drop_document=False)
+        state: FileState = "unchanged" if entry.state == "indexed" else entry.state
+        self._done(
+            FileResult(
+                item.found.id,
+                state,
+                entry.reason,
+                n_pages=entry.n_pages,
+                n_chunks=entry.n_chunks,
+                n_tokens=entry.n_tokens,
+                warnings=entry.warnings,
+            )
+        )
+
+    # --- one file
+
+    async def _start(self, work: Work, group: asyncio.TaskGroup) -> None:
+        if self._stopped:
+            self._fail(work.found.id, f"not reached: {self._stopped}", retriable=True)
+            return
+        self._tell(work.found.id)
+        try:
+            prepared = await asyncio.to_thread(self._prepare, work)
+        except UnsupportedFormatError as error:
+            await self._close(work, "unsupported", str(error), drop_document=True)
+        except DocumentReadError as error:
+            await self._close(work, "failed", str(error), retriable=error.retriable)
+        else:
+            if not prepared.chunks:
+                await self._close_empty(prepared)
+                return
+            self._n_chunks += len(prepared.chunks)
+            await self._gate.enter(prepared.n_tokens)
+            group.create_task(self._embed_and_write(prepared))
+
+    def _prepare(self, work: Work) -> _Prepared:
+        document = read(work.found.path, document_id=work.found.id)
+        chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
+        return _Prepared(work, document, chunks)
+
+    async def _embed_and_write(self, prepared: _Prepared) -> None:
+        try:
+            filled = await self._queue.fill(prepared.chunks)
+        except EmbeddingError as error:
+            if isinstance(error, EmbeddingStoppedError):
+                self._stopped = str(error)
+            await self._close(prepared.work, "failed", str(error), retriable=True)
+        else:
+            await self._write(prepared, filled)
+        finally:
+            await self._gate.leave(prepared.n_tokens)
+
+    async def _write(self, prepared: _Prepared, filled: Filled) -> None:
+        work, document = prepared.work, prepared.document
+        was_indexed = work.before is not None and work.before.state == "indexed"
+        change: Change = "renamed" if work.renamed_from else "changed" if was_indexed else "new"
+        result = FileResult(
+            document.id,
+            "indexed",
+            change=change,
+            renamed_from=work.renamed_from,
+            n_pages=len(document.pages),
+            n_chunks=len(prepared.chunks),
+            n_tokens=prepared.n_tokens,
+            n_tokens_embedded=filled.n_tokens,
+            warnings=document.warnings,
+        )
+        entry = self._entry(work, result, document)
+        async with self._writing:
+            await asyncio.to_thread(
+                self._writer.replace, document, prepared.chunks, entry=entry, replaces=work.renamed_from
+            )
+        self._done(result)
+
+    async def _close_empty(self, prepared: _Prepared) -> None:
+        n_pages = len(prepared.document.pages)
+        where = f"in {n_pages} pages (scanned images?)" if n_pages else "in the file"
+        reason = f"no text found {where}"
+        await self._close(prepared.work, "empty", reason, drop_document=True, document=prepared.document)
+
+    async def _close(
+        self,
+        work: Work,
+        state: FileState,
+        reason: str,
+        *,
+        retriable: bool = False,
+        drop_document: bool = False,
+        document: Document | None = None,
+    ) -> None:
+        """Record a file that has nothing to index. A failed one keeps its former version."""
+        warnings = document.warnings if document else ()
+        n_pages = len(document.pages) if document else 0
+        result = FileResult(work.found.id, state, reason, retriable=retriable, warnings=warnings, n_pages=n_pages)
+        entry = self._entry(work, result, document)
+        async with self._writing:
+            await asyncio.to_thread(self._writer.record, entry, drop_document=drop_document)
+        self._done(result)
+
+    def _entry(self, work: Work, result: FileResult, document: Document | None) -> LedgerEntry:
+        assert result.state != "unchanged"
+        found = work.found
+        return LedgerEntry(
+            path=found.id,
+            root=str(self._root),
+            state=result.state,
+            sha256=document.sha256 if document else work.sha256,
+            size=found.size,
+            mtime_ns=found.mtime_ns,
+            ctime_ns=found.ctime_ns,
+            inode=found.inode,
+            reason=result.reason,
+            retriable=result.retriable,
+            n_pages=result.n_pages,
+            n_chunks=result.n_chunks,
+            n_tokens=result.n_tokens,
+            warnings=result.warnings,
+            reader=reader_name(found.path),
+            updated_at=time.time(),
+        )
+
+    # --- bookkeeping
+
+    def _remove(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            self._writer.remove(path)
+            self._writer.forget(path)
+        self._removed = tuple(paths)
+
+    def _fail(self, path: str, reason: str, *, retriable: bool) -> None:
+        self._done(FileResult(path, "failed", reason, retriable=retriable))
+
+    def _done(self, result: FileResult) -> None:
+        self._files[result.path] = result
+        self._tell(result.path)
+
+    def _embedded(self, n_texts: int, n_tokens: int) -> None:
+        self._n_texts_embedded += n_texts
+        self._n_tokens_embedded += n_tokens
+        self._tell("")
+
+    def _tell(self, path: str) -> None:
+        self._on_progress(
+            IngestProgress(
+                n_files=self._n_files,
+                n_done=len(self._files),
+                n_chunks=self._n_chunks,
+                n_texts_embedded=self._n_texts_embedded,
+                n_tokens_embedded=self._n_tokens_embedded,
+                path=path,
+            )
+        )
+
+
+def _entry_of(file: Found, entry: LedgerEntry) -> LedgerEntry:
+    """Return the entry with the file's present size and times, looked at now."""
+    return dataclasses.replace(
+        entry,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        ctime_ns=file.ctime_ns,
+        inode=file.inode,
+        updated_at=time.time(),
+    )
