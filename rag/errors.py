@@ -23,6 +23,7 @@ __all__ = [
     "GenerationError",
     "IndexMismatchError",
     "ModerationError",
+    "QuestionError",
     "QuotaExhaustedError",
     "RagError",
     "RateLimitError",
@@ -36,6 +37,10 @@ class RagError(Exception):
 
 class ConfigError(RagError):
     """A setting is missing or wrong."""
+
+
+class QuestionError(RagError):
+    """A question cannot be asked: it is empty, say."""
 
 
 class DocumentReadError(RagError):

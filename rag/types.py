@@ -232,7 +232,11 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A numbered passage of the context: neighbouring hits of one document, merged. ``marker`` counts from 1."""
+    """A numbered passage of the context: neighbouring hits of one document, merged. ``marker`` counts from 1.
+
+    ``text`` is the stored text's ``[start, end)``. ``chunk_ids`` are the hits in it, in order of place, and
+    ``chunk_starts`` where each of them begins in the document.
+    """
 
     marker: int
     document_id: str
@@ -244,6 +248,7 @@ class Source:
     headings: tuple[str, ...]
     score: float
     chunk_ids: tuple[str, ...]
+    chunk_starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

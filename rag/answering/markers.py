@@ -60,14 +60,12 @@ def find_markers(text: str, start: int = 0, end: int | None = None) -> list[Mark
     [(1,), (3, 4, 5)]
     """
     end = len(text) if end is None else end
-    if _in_fence(text, start):
-        return []
     code = [match.span() for match in _INLINE_CODE.finditer(text, start, end)]
     found = []
     for match in _MARKER.finditer(text, start, end):
-        if match.end() - match.start() > MAX_MARKER_CHARS or _is_index(text, match):
+        if match.end() - match.start() > MAX_MARKER_CHARS or _is_index(text, match, end):
             continue
-        if any(low <= match.start() < high for low, high in code):
+        if any(low <= match.start() < high for low, high in code) or _in_fence(text, match.start()):
             continue
         found.append(Marker(_numbers(match["list"] or match["worded"]), *match.span()))
     return found
@@ -86,10 +84,10 @@ def _in_fence(text: str, offset: int) -> bool:
     return sum(1 for _ in _FENCE.finditer(text, 0, offset)) % 2 == 1
 
 
-def _is_index(text: str, match: re.Match[str]) -> bool:
+def _is_index(text: str, match: re.Match[str], end: int) -> bool:
     """Tell whether the bracket indexes a name: an identifier right before it and an operator or member after it."""
     before = _IDENTIFIER.search(text, max(0, match.start() - 40), match.start())
-    return before is not None and _ASSIGNED.match(text, match.end(), match.end() + 8) is not None
+    return before is not None and _ASSIGNED.match(text, match.end(), min(end, match.end() + 8)) is not None
 
 
 def _numbers(listed: str) -> tuple[int, ...]:
