@@ -85,17 +85,29 @@ class IndexMismatchError(CollectionError):
 class EndpointError(RagError):
     """A model endpoint failed.
 
-    ``status`` is the HTTP status, or None where no answer came. ``code`` is the provider's own code, if it sent one.
-    ``retriable`` tells whether the same call could succeed later; retries inside the gateway are already spent.
+    ``status`` is the HTTP status, or None where no answer came. ``code`` is the provider's own code, ``param`` the
+    request field it objects to and ``request_id`` its name for the call, if it sent them. ``retriable`` tells whether
+    the same call could succeed later, ``retry_after_s`` when; retries inside the gateway are already spent.
     """
 
     def __init__(
-        self, message: str, *, status: int | None = None, code: str | None = None, retriable: bool = False
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        request_id: str | None = None,
+        retriable: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.param = param
+        self.request_id = request_id
         self.retriable = retriable
+        self.retry_after_s = retry_after_s
 
 
 class EndpointUnreachableError(EndpointError):

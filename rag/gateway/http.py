@@ -1,0 +1,187 @@
+"""The transport over httpx2, and the only importer of it.
+
+One httpx2 pool is walked whole at every connection event, so that hundreds of streams in one pool spend their time
+there. Connections are therefore spread over several small pools; a request goes to the one with the fewest under way.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import urlsplit
+
+import httpx2
+
+from rag.errors import EndpointError, EndpointTimeoutError, EndpointUnreachableError
+from rag.gateway.transport import HttpReply, HttpRequest, HttpStream, Timeouts
+
+__all__ = ["HttpxTransport", "translated"]
+
+
+class _Pool:
+    """A client with its own connections, and how many requests it has under way."""
+
+    __slots__ = ("client", "in_flight")
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self.client = client
+        self.in_flight = 0
+
+
+class HttpxTransport:
+    """Sends requests over httpx2. Belongs to the event loop it is first used in.
+
+    ``n_pools`` pools of ``pool_connections`` connections each are opened for each kind of address, when first needed.
+    HTTPS trusts what the system trusts (or ``SSL_CERT_FILE``). Proxies of the environment are used, except for
+    addresses of this machine.
+    """
+
+    def __init__(self, *, n_pools: int = 16, pool_connections: int = 64, keepalive_s: float = 30.0) -> None:
+        if n_pools < 1 or pool_connections < 1:
+            raise ValueError(f"need at least one pool of one connection, got {n_pools} of {pool_connections}")
+        self._n_pools = n_pools
+        self._limits = httpx2.Limits(
+            max_connections=pool_connections,
+            max_keepalive_connections=pool_connections,
+            keepalive_expiry=keepalive_s,
+        )
+        self._pools: dict[tuple[bool, bool], list[_Pool]] = {}
+        self._trust: ssl.SSLContext | None = None
+
+    async def request(self, request: HttpRequest) -> HttpReply:
+        """Return the whole reply; raises EndpointUnreachableError or EndpointTimeoutError."""
+        with _failures_of(request), self._pool_for(request.url) as client:
+            reply = await client.request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=request.body,
+                timeout=_timeout(request.timeouts),
+            )
+            return HttpReply(reply.status_code, _headers(reply), reply.content)
+
+    @asynccontextmanager
+    async def stream(self, request: HttpRequest) -> AsyncIterator[HttpStream]:
+        """Hold a connection while its body comes; errors while reading are translated as well."""
+        with self._pool_for(request.url) as client:
+            with _failures_of(request):
+                # subtle: a compressed stream would be held back by the compressor until its block is full.
+                reply = await client.send(
+                    client.build_request(
+                        request.method,
+                        request.url,
+                        headers={**request.headers, "accept-encoding": "identity"},
+                        content=request.body,
+                        timeout=_timeout(request.timeouts),
+                    ),
+                    stream=True,
+                )
+            chunks = _chunks(reply, request)
+            try:
+                yield HttpStream(reply.status_code, _headers(reply), chunks)
+            finally:
+                with _failures_of(request):
+                    await chunks.aclose()
+                    await reply.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for pools in self._pools.values():
+            for pool in pools:
+                await pool.client.aclose()
+        self._pools.clear()
+
+    @contextmanager
+    def _pool_for(self, url: str) -> Iterator[httpx2.AsyncClient]:
+        pool = self._least_busy(url)
+        pool.in_flight += 1
+        try:
+            yield pool.client
+        finally:
+            pool.in_flight -= 1
+
+    def _least_busy(self, url: str) -> _Pool:
+        parts = urlsplit(url)
+        kind = (parts.scheme == "https", _is_this_machine(parts.hostname or ""))
+        pools = self._pools.setdefault(kind, [])
+        # The first of the least busy: a lone caller keeps to one pool, and so to one warm connection.
+        best = min(pools, key=lambda pool: pool.in_flight, default=None)
+        if best is None or (best.in_flight and len(pools) < self._n_pools):
+            best = _Pool(self._new_client(is_tls=kind[0], is_local=kind[1]))
+            pools.append(best)
+        return best
+
+    def _new_client(self, *, is_tls: bool, is_local: bool) -> httpx2.AsyncClient:
+        if is_tls and self._trust is None:
+            self._trust = httpx2.create_ssl_context()
+        return httpx2.AsyncClient(
+            verify=self._trust if is_tls and self._trust else False,  # plain HTTP needs no certificates: save the load
+            trust_env=not is_local,
+            limits=self._limits,
+            follow_redirects=False,
+        )
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _timeout(timeouts: Timeouts) -> httpx2.Timeout:
+    return httpx2.Timeout(
+        connect=timeouts.connect_s, read=timeouts.read_s, write=timeouts.write_s, pool=timeouts.pool_s
+    )
+
+
+def _headers(reply: httpx2.Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in reply.headers.items()}
+
+
+async def _chunks(reply: httpx2.Response, request: HttpRequest) -> AsyncGenerator[bytes, None]:
+    with _failures_of(request):
+        async for chunk in reply.aiter_bytes():
+            yield chunk
+
+
+@contextmanager
+def _failures_of(request: HttpRequest) -> Iterator[None]:
+    try:
+        yield
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, httpx2.CookieConflict, OSError) as error:
+        raise translated(error, request) from error
+
+
+def translated(error: Exception, request: HttpRequest) -> EndpointError:
+    """Return our error for one of httpx2's. The message names the address, without query, user or password."""
+    parts = urlsplit(request.url)
+    host = parts.netloc.rpartition("@")[2]
+    place = f"{parts.scheme}://{host}{parts.path}"
+    timeouts = request.timeouts
+    if isinstance(error, httpx2.ConnectTimeout):
+        found = f"no connection within {timeouts.connect_s:g} s; check the base URL, the network and the proxy"
+        return EndpointTimeoutError(f"{place}: {found}", retriable=True)
+    if isinstance(error, httpx2.PoolTimeout):
+        found = f"all connections were busy for {timeouts.pool_s:g} s; lower the concurrency"
+        return EndpointTimeoutError(f"{place}: {found}", retriable=True)
+    if isinstance(error, httpx2.TimeoutException):
+        found = f"no answer within {timeouts.read_s:g} s; raise timeout_s or try again later"
+        return EndpointTimeoutError(f"{place}: {found}", retriable=True)
+    if isinstance(error, (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.LocalProtocolError)):
+        return EndpointUnreachableError(f"{place}: no request can be made ({_reason(error)}); check the base URL")
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        advice = "if a proxy of yours re-encrypts, set SSL_CERT_FILE to its certificate"
+        return EndpointUnreachableError(f"{place}: its certificate is not trusted; {advice}")
+    if isinstance(error, httpx2.ConnectError):
+        advice = (
+            "is the server running?" if _is_this_machine(parts.hostname or "") else "check the base URL and network"
+        )
+        return EndpointUnreachableError(f"{place}: no connection ({_reason(error)}); {advice}", retriable=True)
+    return EndpointUnreachableError(f"{place}: the connection broke ({_reason(error)}); try again", retriable=True)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
