@@ -146,11 +146,14 @@ class EmbeddingQueue:
             if not is_full and not self._flushing:
                 self._wait_for_more()
                 return
-            request = asyncio.create_task(self._request([self._waiting.popleft() for _ in range(n_texts)]))
-            self._requests.add(request)
-            request.add_done_callback(self._after_request)
+            self._start_request([self._waiting.popleft() for _ in range(n_texts)])
         if not self._waiting:
             self._flushing = False
+
+    def _start_request(self, batch: list[_Text]) -> None:
+        request = asyncio.create_task(self._request(batch))
+        self._requests.add(request)
+        request.add_done_callback(self._after_request)
 
     def _wait_for_more(self) -> None:
         if self._linger is None:

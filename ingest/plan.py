@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from index.ledger import LedgerEntry
+from index.records import LedgerEntry
 from ingest.sources import Found
 
 __all__ = ["Known", "Plan", "Work", "plan_changes", "triage"]

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index.collection import Collection, Writer
-from index.ledger import LedgerEntry
+from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from ingest.chunking import chunk
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
 from ingest.plan import Known, Plan, Work, plan_changes, triage
 from ingest.readers import read, reader_name
 from ingest.report import Change, FileResult, FileState, IngestReport
-from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
+from ingest.sources import Found, Skipped, WalkRules, walk
 from rag.contracts import Embedder, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
 from rag.types import Chunk, Document
@@ -171,7 +171,7 @@ class _Run:
             else:
                 self._fail(placed.id, placed.reason, retriable=True)
                 out_of_sight.append(placed.id)
-        keep = {path for path in ledger if any(path == gone or path.startswith(f"{gone}/") for gone in out_of_sight)}
+        keep = {path for path in ledger if any(_is_under(path, folder) for folder in out_of_sight)}
         readers = {file.id: reader_name(file.path) for file in found}
         known, unsure = triage(found, ledger, readers)
         plan = plan_changes(known, list(self._hashed(unsure)), ledger, readers, keep=keep | set(self._files))
@@ -349,6 +349,10 @@ class _Run:
                 path=path,
             )
         )
+
+
+def _is_under(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def _entry_of(file: Found, entry: LedgerEntry) -> LedgerEntry:

@@ -140,6 +140,7 @@ class AnswerOptions:
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     seed: int | None = None
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.context_tokens >= 64, "context_tokens", self.context_tokens, "a whole number from 64")

@@ -1,0 +1,58 @@
+"""``rag ask``: one question, one answer with footnotes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from api.cli.output import answer_footnotes, note, source_lines
+from api.events import event_json
+from api.footnote import Footnote
+from rag.settings import Settings
+from rag.types import Answer, Moderated, TextDelta, Turn
+
+__all__ = ["ask", "run"]
+
+
+async def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Answer the question; 0 also when the documents do not say, for that is an answer."""
+    question = sys.stdin.read() if args.question == "-" else args.question
+    async with Footnote(settings) as footnote:
+        answer = await ask(footnote, question, as_json=args.json, events=args.events)
+    if args.sources and not args.json:
+        print("\nanswered from:")
+        print("\n".join(source_lines(answer.sources)))
+    return 0
+
+
+async def ask(
+    footnote: Footnote,
+    question: str,
+    *,
+    collection: str | None = None,
+    history: Sequence[Turn] = (),
+    as_json: bool = False,
+    events: bool = False,
+) -> Answer:
+    """Print an answer as it is written, and return it."""
+    answer: Answer | None = None
+    async for event in footnote.stream(question, collection=collection, history=history):
+        if as_json:
+            if events or isinstance(event, Answer):
+                print(json.dumps(event_json(event), ensure_ascii=False), flush=True)
+        elif isinstance(event, TextDelta):
+            print(event.text, end="", flush=True)
+        elif isinstance(event, Moderated) and not event.blocked:
+            note(f"moderation flagged the {event.target}: {', '.join(event.verdict.categories)}")
+        if isinstance(event, Answer):
+            answer = event
+    assert answer is not None, "the last event of a stream is the answer"
+    if not as_json:
+        print()
+        footnotes = list(answer_footnotes(answer))
+        if footnotes:
+            print()
+            print("\n".join(footnotes))
+    return answer

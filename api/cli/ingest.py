@@ -1,0 +1,26 @@
+"""``rag ingest``: bring a collection in step with folders or files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from api.cli.output import report_lines
+from api.cli.progress import ingest_progress
+from api.footnote import Footnote
+from rag.settings import Settings
+
+__all__ = ["run"]
+
+
+async def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Ingest each path and print its report; 1 when a file failed or the run was stopped."""
+    async with Footnote(settings) as footnote:
+        with ingest_progress("ingest", quiet=args.quiet) as show:
+            reports = await footnote.ingest(*args.paths, on_progress=show, rebuild=args.rebuild)
+    for report in reports:
+        if args.json:
+            print(json.dumps(report.to_json(), ensure_ascii=False))
+        else:
+            print("\n".join(report_lines(report, verbose=args.verbose)))
+    return max(report.exit_code for report in reports)

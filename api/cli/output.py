@@ -1,0 +1,191 @@
+"""What the commands print: plain text from plain values. Pure."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Iterable, Sequence
+
+from index.records import CollectionStatus, DerivedStatus, DocumentInfo, LedgerEntry
+from ingest.report import FileResult, IngestReport
+from rag.types import Answer, Citation, Hit, Source
+
+__all__ = [
+    "answer_footnotes",
+    "document_lines",
+    "hit_lines",
+    "ledger_lines",
+    "note",
+    "place",
+    "report_lines",
+    "size",
+    "source_lines",
+    "status_lines",
+]
+
+QUOTE_CHARACTERS = 400
+"""Longer quotes are shown in part, with an ellipsis; --json has them whole."""
+
+
+def note(text: str) -> None:
+    """Print a line to standard error: progress, warnings, advice."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def size(n_bytes: float) -> str:
+    """Return a size a person can read.
+
+    >>> size(1536)
+    '1.5 KB'
+    """
+    for unit in ("B", "KB", "MB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} GB"
+
+
+def place(document: str, page: int | None, headings: Sequence[str] = ()) -> str:
+    """Return where something stands: the document, its page if it has pages, else its last heading.
+
+    >>> place("guide.pdf", 12)
+    'guide.pdf, page 12'
+    """
+    if page is not None:
+        return f"{document}, page {page}"
+    return f"{document} § {headings[-1]}" if headings else document
+
+
+def shown(quote: str) -> str:
+    """Return a quote on one line, in part where it is very long."""
+    line = " ".join(quote.split())
+    return line if len(line) <= QUOTE_CHARACTERS else line[:QUOTE_CHARACTERS].rstrip() + " […]"
+
+
+# --- ingest
+
+
+def report_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str]:
+    """Yield the summary of a run: totals first, then every file that needs a word."""
+    counts = ", ".join(f"{n:,} {state}" for state, n in report.counts.items() if n)
+    yield f"{report.root} → collection '{report.collection}'"
+    yield f"{len(report.files):,} files: {counts or 'none'}" + (
+        f"; {len(report.removed):,} removed" if report.removed else ""
+    )
+    for file in report.files:
+        if verbose or file.warnings or file.state in ("failed", "empty", "unsupported"):
+            yield from _file_lines(file)
+    for path in report.removed:
+        yield f"  removed      {path}"
+    n_chunks = sum(file.n_chunks for file in report.files)
+    n_tokens = sum(file.n_tokens for file in report.files)
+    yield (
+        f"{n_chunks:,} chunks, {n_tokens:,} tokens; "
+        f"{report.n_texts_embedded:,} chunks ({report.n_tokens_embedded:,} tokens) embedded now, "
+        f"{report.seconds:.1f} s"
+    )
+    if report.stopped:
+        yield f"stopped: {report.stopped}"
+    if report.failed or report.stopped:
+        yield "failed files are tried again by the next run; nothing that is stored is paid for twice"
+
+
+def _file_lines(file: FileResult) -> Iterable[str]:
+    said = file.reason or (f"renamed from {file.renamed_from}" if file.renamed_from else file.change or "")
+    yield f"  {file.state:<12} {file.path}" + (f": {said}" if said else "")
+    for warning in file.warnings:
+        yield f"  {'warning':<12} {file.path}: {warning}"
+
+
+# --- answers and hits
+
+
+def answer_footnotes(answer: Answer) -> Iterable[str]:
+    """Yield the footnotes of an answer, one for each marker and quote, in the order of the text."""
+    seen: set[tuple[int, int, int]] = set()
+    for citation in answer.citations:
+        key = (citation.marker, citation.start, citation.end)
+        if key not in seen:
+            seen.add(key)
+            yield _footnote(citation)
+    for marker in answer.unknown_markers:
+        yield f"[{marker}] names no source: do not trust this statement"
+
+
+def _footnote(citation: Citation) -> str:
+    return f"[{citation.marker}] {place(citation.document, citation.page)}: “{shown(citation.quote)}”"
+
+
+def source_lines(sources: Iterable[Source]) -> Iterable[str]:
+    """Yield the passages an answer was written from."""
+    for source in sources:
+        yield f"[{source.marker}] {place(source.document_id, source.page, source.headings)} (score {source.score:.2f})"
+        yield from _wrapped(source.text)
+
+
+def hit_lines(hits: Iterable[Hit]) -> Iterable[str]:
+    """Yield hits with rank, score, place and text."""
+    for rank, hit in enumerate(hits, 1):
+        legs = [
+            f"{name} {score:.2f}"
+            for name, score in (("vectors", hit.vector_score), ("keywords", hit.keyword_score))
+            if score is not None
+        ]
+        where = place(hit.chunk.document_id, hit.chunk.page, hit.chunk.headings)
+        yield f"{rank:2}. {hit.score:.2f}  {where}" + (f"  ({', '.join(legs)})" if legs else "")
+        yield from _wrapped(hit.chunk.text)
+
+
+def _wrapped(text: str) -> Iterable[str]:
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    yield textwrap.fill(shown(text), width=width, initial_indent="    ", subsequent_indent="    ")
+
+
+# --- status
+
+
+def status_lines(status: CollectionStatus, problems: Sequence[str] | None) -> Iterable[str]:
+    """Yield what a collection holds. ``problems`` is the result of a deep check, None when there was none."""
+    config = status.config
+    yield f"collection   {status.name}"
+    yield f"documents    {status.n_documents:,} ({status.n_chunks:,} chunks, {status.n_tokens:,} tokens)"
+    yield f"embeddings   {config.model}, {config.dimensions} dimensions"
+    if status.n_unreadable:
+        yield f"             {status.n_unreadable:,} chunks in languages the model cannot read: keywords find them"
+    yield f"chunks       up to {config.chunking.tokens} tokens of {config.tokenizer}, {config.chunking.overlap} shared"
+    yield "files        " + (", ".join(f"{n:,} {state}" for state, n in sorted(status.ledger.items())) or "none yet")
+    yield f"vectors      {_derived(status.vectors)}"
+    yield f"keywords     {_derived(status.keywords)}"
+    yield "on disk      " + ", ".join(f"{name} {size(n)}" for name, n in status.size_bytes.items())
+    if status.changed_at is not None:
+        yield f"changed      {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(status.changed_at))}"
+    if status.writer:
+        yield f"writing now  {status.writer}"
+    if problems is not None:
+        yield "check        " + ("everything agrees" if not problems else f"{len(problems)} problems")
+        yield from (f"  {problem}" for problem in problems)
+
+
+def _derived(derived: DerivedStatus) -> str:
+    said = {
+        "current": "up to date",
+        "behind": "behind; the next search catches up",
+        "missing": "not there; the next search builds it",
+        "damaged": "damaged; the next search rebuilds it",
+    }[derived.state]
+    return f"{derived.n_chunks:,} chunks ({derived.kind}), {said}"
+
+
+def ledger_lines(entries: Iterable[LedgerEntry]) -> Iterable[str]:
+    """Yield the files of a collection with their states."""
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        yield f"{entry.state:<12} {entry.path}" + (f": {entry.reason}" if entry.reason else "")
+
+
+def document_lines(documents: Iterable[DocumentInfo]) -> Iterable[str]:
+    """Yield the documents of a collection."""
+    for document in documents:
+        pages = f", {document.n_pages} pages" if document.n_pages else ""
+        yield f"{document.id}  ({document.n_chunks} chunks{pages})  {document.title}"

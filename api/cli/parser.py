@@ -1,0 +1,200 @@
+"""The words of the command line. Imports nothing but argparse, so that help and mistakes answer at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+__all__ = ["build_parser"]
+
+DESCRIPTION = """\
+Footnote answers questions from a folder of documents, and every statement carries a footnote: file, page, exact words.
+Works without a key (embedded models); uses any OpenAI-compatible endpoint when OPENAI_API_KEY or rag.toml names one."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``rag``; the chosen command is in ``command``."""
+    parser = argparse.ArgumentParser(prog="rag", description=DESCRIPTION, formatter_class=_Formatter)
+    parser.add_argument("--version", action="store_true", help="print the version and end")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for add in (_ingest, _ask, _chat, _search, _status, _collections, _serve, _doctor, _demo):
+        add(commands)
+    return parser
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=110)
+
+
+Commands = Any  # argparse's own type for it is private
+
+
+def _command(commands: Commands, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="examples:\n" + examples,
+        formatter_class=_Formatter,
+    )
+    group = parser.add_argument_group("settings")
+    group.add_argument("--library", type=Path, metavar="DIR", help="folder that holds the collections (.footnote)")
+    group.add_argument("--config", type=Path, metavar="FILE", help="settings file (rag.toml of the working folder)")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, as in retrieval.k=5"
+    )
+    return parser
+
+
+def _collection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--collection", metavar="NAME", help="collection to use (default)")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
+
+
+def _generation(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("generation")
+    group.add_argument("--temperature", type=float, metavar="T", help="0 is most certain, 2 most random")
+    group.add_argument("--top-p", type=float, metavar="P", help="share of likely words to draw from, 0 to 1")
+    group.add_argument("--max-tokens", type=int, metavar="N", help="longest answer")
+    group.add_argument("--frequency-penalty", type=float, metavar="X", help="-2 to 2, above 0 repeats less")
+    group.add_argument("--presence-penalty", type=float, metavar="X", help="-2 to 2, above 0 brings up new topics")
+    group.add_argument("--seed", type=int, metavar="N", help="for answers that repeat, where the endpoint can")
+    group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer before this text; up to four")
+
+
+def _ingest(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "ingest",
+        "bring a collection in step with folders or files",
+        "  rag ingest docs\n"
+        "  rag ingest docs notes.md --collection manuals --exclude 'drafts/**'\n"
+        "  rag ingest docs --json | jq .counts\n"
+        "exit status: 0 all files dealt with, 1 a file failed (it is tried again next time), 2 wrong usage",
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folder or file")
+    _collection(parser)
+    parser.add_argument("--include", action="append", metavar="GLOB", help="only these paths")
+    parser.add_argument("--exclude", action="append", metavar="GLOB", help="not these paths")
+    parser.add_argument("--rebuild", action="store_true", help="make the collection anew with today's settings")
+    parser.add_argument("--chunk-tokens", type=int, metavar="N", help="tokens a chunk holds at most (new collections)")
+    parser.add_argument("--chunk-overlap", type=int, metavar="N", help="tokens shared by neighbours (new collections)")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="list every file, not only those with something to say"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    _json(parser)
+
+
+def _ask(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "ask",
+        "answer a question with citations",
+        "  rag ask 'How long is the warranty?'\n"
+        "  rag ask 保修期有多长？ --collection manuals\n"
+        "  echo 'How long is the warranty?' | rag ask - --json",
+    )
+    parser.add_argument("question", help="the question; - reads it from standard input")
+    _collection(parser)
+    parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
+    parser.add_argument(
+        "--sources", action="store_true", help="also list the passages that the answer was written from"
+    )
+    parser.add_argument("--events", action="store_true", help="with --json: print the events as they happen")
+    _json(parser)
+    _generation(parser)
+
+
+def _chat(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "chat",
+        "ask one question after another",
+        "  rag chat\n  rag chat --collection manuals\nIn the conversation: /new starts over, /quit or Ctrl-D ends.",
+    )
+    _collection(parser)
+    parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
+    _json(parser)
+    _generation(parser)
+
+
+def _search(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "search",
+        "find passages, without writing an answer",
+        "  rag search 'battery life' -k 5\n  rag search 电池 --json",
+    )
+    parser.add_argument("query", help="what to look for; - reads it from standard input")
+    _collection(parser)
+    parser.add_argument("-k", type=int, metavar="N", help="hits to show")
+    _json(parser)
+
+
+def _status(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "status",
+        "show what a collection holds and whether it is whole",
+        "  rag status\n  rag status --files failed\n  rag status --check",
+    )
+    _collection(parser)
+    parser.add_argument(
+        "--files",
+        choices=("all", "indexed", "empty", "failed", "unsupported", "skipped"),
+        help="list the files in this state",
+    )
+    parser.add_argument("--check", action="store_true", help="compare every document, vector and keyword (slow)")
+    _json(parser)
+
+
+def _collections(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "collections",
+        "list, create, show or delete collections",
+        "  rag collections\n  rag collections show manuals\n  rag collections delete manuals --yes",
+    )
+    parser.add_argument("action", nargs="?", choices=("list", "create", "show", "delete"), default="list")
+    parser.add_argument("name", nargs="?", help="the collection")
+    parser.add_argument("--yes", action="store_true", help="delete without asking")
+    _json(parser)
+
+
+def _serve(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "serve",
+        "answer over HTTP",
+        "  rag serve\n  rag serve --port 9000\n  RAG_SERVER_API_KEY=secret rag serve --host 0.0.0.0",
+    )
+    _collection(parser)
+    parser.add_argument("--host", help="address to listen on (127.0.0.1); any other needs server.api_key")
+    parser.add_argument("--port", type=int, help="port to listen on (8000)")
+
+
+def _doctor(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "doctor",
+        "check settings, endpoints, keys, models and collections, and say what to do",
+        "  rag doctor\n  rag doctor --offline",
+    )
+    parser.add_argument("--offline", action="store_true", help="do not call endpoints")
+    _json(parser)
+
+
+def _demo(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "demo",
+        "read the example documents and ask two questions",
+        "  rag demo",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")

@@ -1,0 +1,29 @@
+"""``rag search``: find passages."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from api.cli.output import hit_lines, note
+from api.events import hit_json
+from api.footnote import Footnote
+from rag.settings import Settings
+
+__all__ = ["run"]
+
+
+async def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the hits, best first."""
+    query = sys.stdin.read() if args.query == "-" else args.query
+    async with Footnote(settings) as footnote:
+        retrieval = await footnote.search(query)
+    if args.json:
+        for hit in retrieval.hits:
+            print(json.dumps(hit_json(hit), ensure_ascii=False))
+    else:
+        print("\n".join(hit_lines(retrieval.hits)), end="\n" if retrieval.hits else "")
+    if not retrieval.hits:
+        note("nothing found")
+    return 0

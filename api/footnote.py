@@ -1,0 +1,261 @@
+"""Footnote as one object: a library of collections and the models that serve them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from api.wiring import Wiring
+from index.collection import Collection
+from index.library import Library
+from index.records import CollectionStatus, DocumentInfo, LedgerEntry
+from index.retriever import HybridRetriever
+from ingest.report import FileResult, IngestReport
+from ingest.run import IngestProgress, ingest
+from ingest.sources import WalkRules
+from ingest.uploads import remove_document, save_upload
+from rag.answering.answer import Answerer, AnswerSettings
+from rag.errors import CollectionNotFoundError, ConfigError
+from rag.settings import Settings, load_settings
+from rag.types import Answer, AnswerEvent, Document, GenerationSettings, Retrieval, Turn
+
+__all__ = ["Footnote"]
+
+
+class Footnote:
+    """What the command, the service, scripts and notebooks hold. Made by ``Footnote.open``; close it with ``aclose``.
+
+    Collections are named; None is ``settings.collection``. All methods may be used at the same time from one event
+    loop. Errors are RagErrors.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.wiring = Wiring(settings)
+        self._library: Library | None = None
+        self._collections: dict[str, Collection] = {}
+        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @classmethod
+    def open(
+        cls,
+        library: Path | str | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        file: Path | None = None,
+        **overrides: Any,
+    ) -> Footnote:
+        """Read the settings and return a Footnote; no model is loaded and nothing is written yet.
+
+        ``library`` is the folder that holds the collections. ``overrides`` are settings by name with two underscores
+        for the dot: ``retrieval__k=5``.
+        """
+        flags = {name.replace("__", "."): value for name, value in overrides.items()}
+        if library is not None:
+            flags["library"] = library
+        return cls(load_settings(os.environ if environ is None else environ, file=file, overrides=flags))
+
+    async def __aenter__(self) -> Footnote:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close connections, models and collections."""
+        await self.wiring.aclose()
+        for collection in self._collections.values():
+            collection.close()
+        self._collections.clear()
+        if self._library is not None:
+            self._library.close()
+            self._library = None
+
+    # --- collections
+
+    @property
+    def library(self) -> Library:
+        """The library on disk; made when it is first needed."""
+        if self._library is None:
+            self._library = Library.open(self.settings.library, create=True)
+        return self._library
+
+    def collection(self, name: str | None = None) -> Collection:
+        """Return an open collection; raises CollectionNotFoundError with what to run."""
+        name = name or self.settings.collection
+        if name not in self._collections:
+            try:
+                self._collections[name] = self.library.open_collection(name)
+            except CollectionNotFoundError as error:
+                raise CollectionNotFoundError(f"{error}; make it with: rag ingest FOLDER -c {name}") from error
+        return self._collections[name]
+
+    def collections(self) -> list[str]:
+        """Return the names of the collections, sorted."""
+        return self.library.collections() if self.settings.library.is_dir() else []
+
+    async def create_collection(self, name: str) -> Collection:
+        """Make an empty collection with the models and chunk size of the settings."""
+        config = await self.wiring.new_config()
+        self._collections[name] = self.library.create(name, config)
+        return self._collections[name]
+
+    def delete_collection(self, name: str) -> None:
+        """Delete a collection. Its vectors stay in the library until pruned, so making it again costs nothing."""
+        self.collection(name).close()
+        del self._collections[name]
+        self.library.delete(name)
+
+    def status(self, name: str | None = None) -> CollectionStatus:
+        """Return what a collection holds, and whether its parts agree."""
+        return self.collection(name).status()
+
+    def check(self, name: str | None = None) -> list[str]:
+        """Compare every document, vector and keyword of a collection; return the problems in words."""
+        return self.collection(name).check()
+
+    def ledger(self, name: str | None = None) -> dict[str, LedgerEntry]:
+        """Return what became of every input path, by path."""
+        return self.collection(name).ledger()
+
+    def documents(self, name: str | None = None) -> list[DocumentInfo]:
+        """Return the documents of a collection, sorted by id."""
+        return self.collection(name).documents()
+
+    def document(self, document_id: str, *, collection: str | None = None) -> Document:
+        """Return a whole document as it was read."""
+        return self.collection(collection).document(document_id)
+
+    async def delete_document(self, document_id: str, *, collection: str | None = None) -> None:
+        """Remove a document. One that was uploaded loses its file too; any other comes back with its folder."""
+        opened = self.collection(collection)
+        async with self._writing[opened.name]:
+            await asyncio.to_thread(remove_document, opened, document_id, uploads=self._uploads(opened))
+
+    # --- the main job
+
+    async def ingest(
+        self,
+        *paths: Path | str,
+        collection: str | None = None,
+        rebuild: bool = False,
+        on_progress: Callable[[IngestProgress], None] = lambda progress: None,
+    ) -> list[IngestReport]:
+        """Bring a collection in step with folders or files, one after the other; the collection is made if need be.
+
+        ``rebuild`` makes it anew with today's models and chunk size.
+        """
+        if not paths:
+            raise ConfigError("nothing to ingest: name at least one folder or file")
+        opened = await self._writable(collection or self.settings.collection, rebuild=rebuild)
+        return [await self._ingest(Path(path), opened, on_progress) for path in paths]
+
+    async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> FileResult:
+        """Store a file with the collection and ingest it; a file of the same name is replaced."""
+        opened = await self._writable(collection or self.settings.collection)
+        path = await asyncio.to_thread(save_upload, self._uploads(opened), filename, data)
+        report = await self._ingest(path.parent, opened, lambda progress: None)
+        return next(file for file in report.files if file.path.rpartition("/")[2] == path.name)
+
+    async def search(self, query: str, *, collection: str | None = None, k: int | None = None) -> Retrieval:
+        """Return the passages that bear on a query, best first."""
+        opened = self.collection(collection)
+        retriever = await self._retriever(opened)
+        return await retriever.retrieve(query, k=k or self.settings.retrieval.k)
+
+    async def stream(
+        self,
+        question: str,
+        *,
+        collection: str | None = None,
+        history: Sequence[Turn] = (),
+        k: int | None = None,
+        generation: GenerationSettings | None = None,
+    ) -> AsyncIterator[AnswerEvent]:
+        """Yield an answer as it is written: Retrieved first, the whole Answer last. Closing it stops the model."""
+        answerer = await self._answerer(self.collection(collection))
+        async with aclosing(answerer.stream(question, history=history, generation=generation, k=k)) as events:
+            async for event in events:
+                yield event
+
+    async def ask(
+        self,
+        question: str,
+        *,
+        collection: str | None = None,
+        history: Sequence[Turn] = (),
+        k: int | None = None,
+        generation: GenerationSettings | None = None,
+    ) -> Answer:
+        """Return a finished answer; ``answered`` is False when the documents do not say."""
+        answerer = await self._answerer(self.collection(collection))
+        return await answerer.answer(question, history=history, generation=generation, k=k)
+
+    # --- how
+
+    async def _writable(self, name: str, *, rebuild: bool = False) -> Collection:
+        if rebuild and name in self.collections():
+            self.delete_collection(name)
+        if name in self.collections():
+            return self.collection(name)
+        return await self.create_collection(name)
+
+    async def _ingest(
+        self, path: Path, collection: Collection, on_progress: Callable[[IngestProgress], None]
+    ) -> IngestReport:
+        options = self.settings.ingest
+        rules = WalkRules(include=options.include, exclude=options.exclude, max_bytes=options.max_file_mb * 1024 * 1024)
+        async with self._writing[collection.name]:  # uploads wait for each other; another process is an error
+            return await ingest(
+                path,
+                collection=collection,
+                vectors=self.library.vectors,
+                embedder=await self.wiring.embedder(collection.config),
+                tokenizer=self.wiring.tokenizer(collection.config.tokenizer),
+                rules=rules,
+                on_progress=on_progress,
+            )
+
+    def _uploads(self, collection: Collection) -> Path:
+        return self.library.folder / "collections" / collection.name / "uploads"
+
+    async def _retriever(self, collection: Collection) -> HybridRetriever:
+        embedder = await self.wiring.embedder(collection.config)
+        weight = self.settings.retrieval.vector_weight
+        if weight is None:
+            return HybridRetriever(collection, embedder)
+        return HybridRetriever(collection, embedder, vector_weight=weight)
+
+    async def _answerer(self, collection: Collection) -> Answerer:
+        options = self.settings.answer
+        generation = GenerationSettings(
+            temperature=options.temperature,
+            top_p=options.top_p,
+            max_tokens=options.max_tokens,
+            frequency_penalty=options.frequency_penalty,
+            presence_penalty=options.presence_penalty,
+            seed=options.seed,
+            stop=options.stop,
+        )
+        return Answerer(
+            await self._retriever(collection),
+            await self.wiring.generator(),
+            documents=collection,
+            tokenizer=self.wiring.answer_tokenizer(collection.config),
+            moderator=await self.wiring.moderator(),
+            policy=self.wiring.moderation_policy(),
+            settings=AnswerSettings(
+                k=self.settings.retrieval.k,
+                context_tokens=options.context_tokens,
+                generation=generation,
+                extra_instructions=options.instructions,
+            ),
+        )

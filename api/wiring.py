@@ -1,0 +1,215 @@
+"""Builds the real parts from the settings: the only place that does. Each part is built once, when first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from api.choice import Choice, Family, choose
+from index.records import CollectionConfig
+from ingest.chunking import default_settings
+from rag.answering.chat_generator import ChatGenerator
+from rag.answering.moderation import ModerationPolicy
+from rag.contracts import Embedder, Generator, Moderator, Tokenizer
+from rag.errors import ConfigError, EndpointError, IndexMismatchError
+from rag.gateway.chat import ChatClient
+from rag.gateway.embeddings import EndpointEmbedder
+from rag.gateway.endpoint import Endpoint, EndpointClient
+from rag.gateway.models import list_models
+from rag.gateway.moderations import EndpointModerator
+from rag.gateway.providers import embedder_profile
+from rag.gateway.transport import Transport
+from rag.local.embedder import LOCAL_MODEL, LocalEmbedder
+from rag.settings import ModelOptions, Settings, environment_name
+from rag.tokens import tokenizer as named_tokenizer
+from rag.types import ChunkingSettings, EmbedderProfile
+
+__all__ = ["Wiring"]
+
+CHAT_TOKENIZER = "o200k_base"
+"""Counts the prompt of a chat model: exact for OpenAI's present models, an estimate for all others."""
+
+
+class Wiring:
+    """The parts of one Footnote. ``transport`` replaces the network (in tests)."""
+
+    def __init__(self, settings: Settings, *, transport: Transport | None = None) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._clients: dict[Family, EndpointClient] = {}
+        self._models: dict[Family, str] = {}
+        self._embedder: EndpointEmbedder | None = None
+        self._local_embedder: LocalEmbedder | None = None
+        self._building = asyncio.Lock()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._transport is not None:
+            await self._transport.aclose()
+            self._transport = None
+        self._clients.clear()
+
+    # --- who serves
+
+    def choice(self, family: Family) -> Choice:
+        """Return who serves a family; see ``api.choice``."""
+        return choose(self._settings, family)
+
+    async def model(self, choice: Choice) -> str:
+        """Return the model of a chosen endpoint, asking the endpoint where no setting and no default names one."""
+        if choice.model:
+            return choice.model
+        async with self._building:
+            if choice.family not in self._models:
+                self._models[choice.family] = await self._only_model(choice)
+            return self._models[choice.family]
+
+    async def _only_model(self, choice: Choice) -> str:
+        setting = environment_name(choice.family, "model")
+        try:
+            names = [model.id for model in await list_models(self.client(choice))]
+        except EndpointError as error:
+            raise ConfigError(f"no model is named for {choice.family}, and {error}; set {setting}") from error
+        embeds = [name for name in names if "embed" in name.lower()]
+        fitting = embeds if choice.family == "embeddings" and embeds else [name for name in names if name not in embeds]
+        if len(fitting) != 1:
+            listed = ", ".join(fitting[:20]) or "none"
+            raise ConfigError(
+                f"{choice.base_url} serves {len(fitting)} models for {choice.family}: {listed}; set {setting}"
+            )
+        return fitting[0]
+
+    def client(self, choice: Choice) -> EndpointClient:
+        """Return the client of a chosen endpoint."""
+        assert choice.provider is not None, f"{choice.family} is served by {choice.kind}"
+        if choice.family not in self._clients:
+            options: ModelOptions = getattr(self._settings, choice.family)
+            endpoint = Endpoint(
+                provider=choice.provider,
+                base_url=choice.base_url,
+                api_key=choice.api_key or None,
+                timeout_s=options.timeout_s,
+                max_retries=options.max_retries,
+            )
+            self._clients[choice.family] = EndpointClient(endpoint, self._shared_transport())
+        return self._clients[choice.family]
+
+    def _shared_transport(self) -> Transport:
+        if self._transport is None:
+            from rag.gateway.http import HttpxTransport  # late: without a key no HTTP client is needed
+
+            self._transport = HttpxTransport()
+        return self._transport
+
+    # --- embeddings
+
+    async def embedder(self, config: CollectionConfig | None = None) -> Embedder:
+        """Return the embedder for a collection, or the one a new collection would get.
+
+        A collection keeps the model it was made with. Raises IndexMismatchError when that is neither the embedded one
+        nor the one of the settings, or when the settings name another one outright.
+        """
+        choice = self.choice("embeddings")
+        if config is not None and config.model == LOCAL_MODEL and not (choice.explicit and choice.kind == "endpoint"):
+            return self.local_embedder()
+        embedder: Embedder = self.local_embedder() if choice.kind == "local" else await self._endpoint_embedder(choice)
+        if config is not None:
+            _require_same_space(embedder.profile, config)
+        return embedder
+
+    def local_embedder(self) -> LocalEmbedder:
+        """Return the embedded model; its weights are loaded by the first text."""
+        if self._local_embedder is None:
+            self._local_embedder = LocalEmbedder()
+        return self._local_embedder
+
+    async def _endpoint_embedder(self, choice: Choice) -> EndpointEmbedder:
+        model = await self.model(choice)
+        if self._embedder is None:
+            assert choice.provider is not None
+            options = self._settings.embeddings
+            profile = embedder_profile(choice.provider, model, dimensions=options.dimensions)
+            limits = replace(
+                profile.limits,
+                concurrency=options.concurrency or profile.limits.concurrency,
+                max_inputs=min(options.max_inputs or profile.limits.max_inputs, profile.limits.max_inputs),
+            )
+            self._embedder = EndpointEmbedder(
+                self.client(choice),
+                replace(profile, limits=limits),
+                tokenizer=named_tokenizer(profile.tokenizer),
+            )
+        return self._embedder
+
+    async def new_config(self) -> CollectionConfig:
+        """Return the configuration of a new collection; learns the length of the vectors where nobody knows it."""
+        embedder = await self.embedder()
+        if embedder.profile.dimensions is None:
+            await embedder.embed(["How long are your vectors?"], kind="query")
+        profile = embedder.profile
+        assert profile.dimensions is not None, "learnt from the first reply"
+        return CollectionConfig(profile.model, profile.dimensions, profile.tokenizer, self._chunking(profile))
+
+    def _chunking(self, profile: EmbedderProfile) -> ChunkingSettings:
+        wanted = self._settings.chunking
+        usual = default_settings(profile)
+        tokens = wanted.tokens or usual.tokens
+        if tokens > profile.limits.max_input_tokens:
+            raise ConfigError(
+                f"chunking.tokens is {tokens}, but {profile.model} reads {profile.limits.max_input_tokens} at most; "
+                "set it lower, so that nothing is cut off"
+            )
+        overlap = min(usual.overlap, tokens // 4) if wanted.overlap is None else wanted.overlap
+        try:
+            return ChunkingSettings(tokens=tokens, overlap=overlap)
+        except ValueError as error:
+            raise ConfigError(f"[chunking] {error}") from error
+
+    # --- answers
+
+    def tokenizer(self, name: str) -> Tokenizer:
+        """Return a tokenizer by the name a collection remembers."""
+        return named_tokenizer(name)
+
+    def answer_tokenizer(self, config: CollectionConfig) -> Tokenizer:
+        """Return the tokenizer that counts the prompt; without a chat model the collection's own, already at hand."""
+        local = self.choice("chat").kind == "local"
+        return named_tokenizer(config.tokenizer if local else CHAT_TOKENIZER)
+
+    async def generator(self) -> Generator:
+        """Return who writes answers."""
+        choice = self.choice("chat")
+        if choice.kind == "local":
+            from rag.local.extractive import ExtractiveGenerator  # late: not needed where a chat model writes
+
+            return ExtractiveGenerator(self.local_embedder())
+        model = await self.model(choice)
+        return ChatGenerator(ChatClient(self.client(choice)), model=model)
+
+    async def moderator(self) -> Moderator | None:
+        """Return who moderates; None when nobody does."""
+        choice = self.choice("moderation")
+        if choice.kind == "off":
+            return None
+        if choice.kind == "local":
+            from rag.local.moderator import WordModerator  # late: rarely wanted
+
+            return WordModerator()
+        return EndpointModerator(self.client(choice), model=await self.model(choice))
+
+    def moderation_policy(self) -> ModerationPolicy:
+        """Return what follows from a verdict."""
+        options = self._settings.moderation
+        off = self.choice("moderation").kind == "off"
+        return ModerationPolicy(action="off" if off else options.action, when_unreachable=options.when_unreachable)
+
+
+def _require_same_space(profile: EmbedderProfile, config: CollectionConfig) -> None:
+    known = profile.dimensions is None or profile.dimensions == config.dimensions
+    if profile.model != config.model or not known:
+        setting = environment_name("embeddings", "model")
+        raise IndexMismatchError(
+            f"the collection holds vectors of {config.model} ({config.dimensions} dimensions), the settings name "
+            f"{profile.model} ({profile.dimensions or 'unknown'} dimensions); set {setting} to the former, or "
+            "run `rag ingest FOLDER --rebuild` to embed everything anew"
+        )

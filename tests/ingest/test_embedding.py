@@ -1,0 +1,149 @@
+"""The embedding queue over a real vector store; only the embedder is scripted."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from index.vector_store import VectorSpace, VectorStore
+from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, pack
+from rag.errors import AuthenticationError, EmbeddingError, EndpointError, EndpointResponseError
+from rag.types import Chunk, EmbedderProfile, EmbeddingLimits, Embeddings, TextKind, content_address
+
+SPACE = VectorSpace("words", 2)
+
+
+class ScriptedEmbedder:
+    """Vectors of (1, 0); refuses as told. Records every request, and how many were under way at once."""
+
+    def __init__(self, limits: EmbeddingLimits, refuse: Callable[[Sequence[str]], EndpointError | None]) -> None:
+        self.profile = EmbedderProfile("words", 2, "words", limits)
+        self.requests: list[list[str]] = []
+        self.most_at_once = 0
+        self._refuse = refuse
+        self._under_way = 0
+
+    async def embed(self, texts: Sequence[str], *, kind: TextKind) -> Embeddings:
+        self.requests.append(list(texts))
+        self._under_way += 1
+        self.most_at_once = max(self.most_at_once, self._under_way)
+        await asyncio.sleep(0.005)
+        self._under_way -= 1
+        cause = self._refuse(texts)
+        if cause is not None:
+            raise EmbeddingError(str(cause)) from cause
+        vectors = np.tile(np.array([[1.0, 0.0]], dtype=np.float32), (len(texts), 1))
+        return Embeddings(vectors, np.ones(len(texts), dtype=np.bool_), n_tokens=len(texts))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[VectorStore]:
+    opened = VectorStore(tmp_path / "vectors.db", create=True)
+    yield opened
+    opened.close()
+
+
+def chunks(*texts: str, n_tokens: int = 1) -> list[Chunk]:
+    return [Chunk(text, "a.txt", 0, len(text), text, n_tokens) for text in texts]
+
+
+def embedder_of(
+    refuse: Callable[[Sequence[str]], EndpointError | None] = lambda texts: None, **limits: int
+) -> ScriptedEmbedder:
+    return ScriptedEmbedder(EmbeddingLimits(**limits), refuse)
+
+
+def is_stored(store: VectorStore, *texts: str) -> list[bool]:
+    missing = set(store.missing(SPACE, [content_address(text) for text in texts]))
+    return [content_address(text) not in missing for text in texts]
+
+
+async def test_texts_of_many_documents_share_requests(store: VectorStore) -> None:
+    embedder = embedder_of(max_inputs=10)
+    queue = EmbeddingQueue(embedder, store, SPACE)
+    await asyncio.gather(*(queue.fill(chunks(f"text {i}")) for i in range(20)))
+    assert sorted(len(request) for request in embedder.requests) == [10, 10]
+
+
+async def test_a_text_is_sent_once_however_many_ask_and_never_again(store: VectorStore) -> None:
+    embedder = embedder_of(max_inputs=4)
+    queue = EmbeddingQueue(embedder, store, SPACE)
+    filled = await asyncio.gather(*(queue.fill(chunks("same", f"own {i}", "same")) for i in range(5)))
+    again = await EmbeddingQueue(embedder, store, SPACE).fill(chunks("same", "own 3"))
+    sent = Counter(text for request in embedder.requests for text in request)
+    assert sent == Counter({"same": 1, **{f"own {i}": 1 for i in range(5)}})
+    assert (sum(item.n_texts for item in filled), again.n_texts) == (6, 0)
+
+
+async def test_no_more_requests_are_under_way_than_allowed(store: VectorStore) -> None:
+    embedder = embedder_of(max_inputs=1, concurrency=3)
+    await EmbeddingQueue(embedder, store, SPACE).fill(chunks(*map(str, range(12))))
+    assert embedder.most_at_once == 3
+
+
+async def test_a_poisoned_text_fails_its_document_only(store: VectorStore) -> None:
+    def refuse(texts: Sequence[str]) -> EndpointError | None:
+        return EndpointResponseError("too long", status=400) if "bad" in texts else None
+
+    queue = EmbeddingQueue(embedder_of(refuse, max_inputs=16), store, SPACE)
+    good = [queue.fill(chunks(f"good {i}")) for i in range(15)]
+    outcomes = await asyncio.gather(*good, queue.fill(chunks("bad")), return_exceptions=True)
+    assert [isinstance(outcome, EmbeddingError) for outcome in outcomes] == [False] * 15 + [True]
+    assert all(is_stored(store, *(f"good {i}" for i in range(15))))
+
+
+async def test_a_refused_key_stops_everything_at_once(store: VectorStore) -> None:
+    embedder = embedder_of(lambda texts: AuthenticationError("no such key", status=401), max_inputs=1, concurrency=1)
+    queue = EmbeddingQueue(embedder, store, SPACE)
+    with pytest.raises(EmbeddingStoppedError, match="no such key"):
+        await queue.fill(chunks(*map(str, range(50))))
+    with pytest.raises(EmbeddingStoppedError):
+        await queue.fill(chunks("later"))
+    assert len(embedder.requests) == 1
+
+
+async def test_an_endpoint_that_keeps_failing_is_given_up(store: VectorStore) -> None:
+    embedder = embedder_of(lambda texts: EndpointResponseError("broken", status=500), max_inputs=1, concurrency=1)
+    queue = EmbeddingQueue(embedder, store, SPACE)
+    with pytest.raises(EmbeddingError):
+        await queue.fill(chunks(*map(str, range(50))))
+    with pytest.raises(EmbeddingStoppedError):
+        await queue.fill(chunks("later"))
+    assert len(embedder.requests) == 3
+
+
+async def test_what_was_embedded_before_a_failure_stays_stored(store: VectorStore) -> None:
+    def refuse(texts: Sequence[str]) -> EndpointError | None:
+        return AuthenticationError("expired", status=401) if "3" in texts else None
+
+    queue = EmbeddingQueue(embedder_of(refuse, max_inputs=1, concurrency=1), store, SPACE)
+    with pytest.raises(EmbeddingStoppedError):
+        await queue.fill(chunks(*map(str, range(6))))
+    assert is_stored(store, *map(str, range(6))) == [True, True, True, False, False, False]
+
+
+async def test_closing_leaves_nobody_waiting(store: VectorStore) -> None:
+    queue = EmbeddingQueue(embedder_of(max_inputs=100), store, SPACE)
+    waiting = asyncio.create_task(queue.fill(chunks("never sent")))
+    await asyncio.sleep(0.02)
+    await queue.aclose()
+    with pytest.raises(EmbeddingStoppedError):
+        await waiting
+
+
+@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 8), st.integers(50, 120))
+def test_packing_takes_as_many_as_fit_and_never_none(
+    sizes: list[int], max_inputs: int, max_request_tokens: int
+) -> None:
+    limits = EmbeddingLimits(max_inputs=max_inputs, max_request_tokens=max_request_tokens)
+    n = pack(sizes, limits)
+    assert (n >= 1) == bool(sizes)
+    assert n <= max_inputs
+    assert sum(sizes[:n]) <= max_request_tokens
+    fits_one_more = n < len(sizes) and n < max_inputs and sum(sizes[: n + 1]) <= max_request_tokens
+    assert not fits_one_more
