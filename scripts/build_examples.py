@@ -171,8 +171,13 @@ def tldr_table(folder: Path) -> str:
 
 
 def articles(path: Path) -> dict[str, str]:
+    """Return the text of each article by its title, paragraphs separated by an empty line."""
     rows = (json.loads(line) for line in path.read_text("utf-8").splitlines())
-    return {row["title"]: row["text"] for row in rows}
+    # Some translated paragraphs start with a byte-order mark or a space.
+    return {
+        row["title"]: "\n\n".join(part.replace("\ufeff", "").strip() for part in row["text"].split("\n\n"))
+        for row in rows
+    }
 
 
 def passages(texts: dict[str, str], titles: Sequence[str], language: str) -> str:

@@ -184,7 +184,9 @@ class _VersionNote(Directive):
 
 def markdown_of(document: nodes.document) -> str:
     """Return the document as Markdown."""
-    return "\n\n".join(_blocks(document, level=1)) + "\n"
+    # docutils lifts the first heading to a document title only where nothing stands before it.
+    has_title = any(isinstance(child, nodes.title) for child in document.children)
+    return "\n\n".join(_blocks(document, level=1 if has_title else 0)) + "\n"
 
 
 def _blocks(parent: nodes.Element, *, level: int) -> list[str]:
@@ -211,7 +213,8 @@ def _block(node: nodes.Node, *, level: int) -> list[str]:
         case nodes.note() | nodes.warning() | nodes.topic() | nodes.block_quote():
             return [_quoted("\n\n".join(_blocks(node, level=level)))]
         case nodes.docinfo():
-            return ["*" + ": ".join(_field(field)) + "*" for field in node.children]
+            fields = [_field(field) for field in node.children]
+            return ["*" + ": ".join(field) + "*" for field in fields if field[0] != "tocdepth"]
         case nodes.definition_list():
             return [_definition(item, level=level) for item in node.children]
         case nodes.footnote():
