@@ -56,20 +56,21 @@ _WIDE = re.compile(f"[{_CJK}]")
 _SHORT_LINE = 0.6  # a line below this share of its block's widest was not broken by the margin
 
 
-def sentence_spans(text: str, *, wrapped: bool = True) -> list[tuple[int, int]]:
+def sentence_spans(text: str, *, start: int = 0, wrapped: bool = True) -> list[tuple[int, int]]:
     """Return the ``[start, end)`` spans of the sentences, in order, without white space at their edges.
 
     Every character that is not white space lies in exactly one span. With ``wrapped`` a single line break may be only
     the margin of a page (PDF): it ends a sentence where the next line is a list item, heading or table row, or
     where the line before was clearly too short to be full. Without, every line break does, as in what models write.
-    Citation markers after a full stop belong to the sentence before them. No text gives no spans.
+    Citation markers after a full stop belong to the sentence before them. No text gives no spans. Reading begins at
+    ``start``.
 
     >>> sentence_spans("Dr. Li paid 3.5 yuan. 很贵。[1] Why?")
     [(0, 21), (22, 28), (29, 33)]
     """
     spans: list[tuple[int, int]] = []
-    for start, end in _blocks(text) if wrapped else [(0, len(text))]:
-        spans += _trimmed(text, _ends(text, start, end, lines=not wrapped, final=True), start)
+    for low, high in _blocks(text, start) if wrapped else [(start, len(text))]:
+        spans += _trimmed(text, _ends(text, low, high, lines=not wrapped, final=True), low)
     return spans
 
 
@@ -206,10 +207,9 @@ def _full_stop(text: str, stop: int, following: int, end: int, *, final: bool) -
     return opener[1].lower() in _STARTERS and len(opener[1]) + initial > 1
 
 
-def _blocks(text: str) -> Iterator[tuple[int, int]]:
+def _blocks(text: str, start: int) -> Iterator[tuple[int, int]]:
     """Yield the spans within which a line break is only a margin."""
-    start = 0
-    for paragraph in [*(match.end() for match in _BLANK_LINE.finditer(text)), len(text)]:
+    for paragraph in [*(match.end() for match in _BLANK_LINE.finditer(text, start)), len(text)]:
         yield from _paragraph_blocks(text, start, paragraph)
         start = paragraph
 

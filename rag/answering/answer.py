@@ -1,0 +1,276 @@
+"""Answers a question: moderate and retrieve side by side, pack, write, cite."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rag.answering.context import pack
+from rag.answering.moderation import Check, ModerationPolicy, check_text
+from rag.answering.prompt import instructions, pack_history
+from rag.answering.question import checked_question, notice, retrieval_query
+from rag.answering.writing import Writing
+from rag.contracts import ABSTENTION, DocumentStore, Generator, Moderator, Retriever, Tokenizer
+from rag.types import (
+    Answer,
+    AnswerEvent,
+    Citation,
+    GenerationSettings,
+    Hit,
+    Moderated,
+    ModerationVerdict,
+    Prompt,
+    Refusal,
+    Retrieval,
+    Retrieved,
+    Source,
+    TextDelta,
+    Turn,
+    Usage,
+)
+
+__all__ = ["AnswerSettings", "Answerer"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """How answers are made.
+
+    ``k`` hits are retrieved; those scoring below ``relevance_floor`` in [0, 1] are left out; the rest is packed into
+    ``context_tokens``, earlier turns into ``history_tokens``. ``extra_instructions`` are added to the system's.
+    """
+
+    k: int = 8
+    context_tokens: int = 4000
+    history_tokens: int = 1000
+    relevance_floor: float = 0.0
+    generation: GenerationSettings = field(default_factory=GenerationSettings)
+    extra_instructions: str = ""
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or self.context_tokens < 1 or self.history_tokens < 0:
+            raise ValueError("k and context_tokens must be at least 1, history_tokens at least 0")
+        if not 0 <= self.relevance_floor <= 1:
+            raise ValueError(f"relevance_floor must be in [0, 1], got {self.relevance_floor}")
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What is known of an answer so far."""
+
+    question: str
+    model: str
+    sources: tuple[Source, ...] = ()
+    text: str = ""
+    refusal: Refusal | None = None
+    citations: Sequence[Citation] = ()
+    unknown_markers: tuple[int, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    verdicts: list[ModerationVerdict] = field(default_factory=list)
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings_ms[stage] = (time.perf_counter() - started) * 1000
+
+    def answer(self) -> Answer:
+        return Answer(
+            id=f"answer-{uuid.uuid4().hex}",
+            question=self.question,
+            text=self.text,
+            answered=self.refusal is None,
+            refusal=self.refusal,
+            citations=tuple(self.citations),
+            unknown_markers=self.unknown_markers,
+            sources=self.sources,
+            model=self.model,
+            finish_reason=self.finish_reason,
+            usage=self.usage,
+            timings_ms=self.timings_ms | {"total": (time.perf_counter() - self.started) * 1000},
+            moderation=tuple(self.verdicts),
+        )
+
+
+class _QuestionBlocked(Exception):
+    pass
+
+
+class Answerer:
+    """Answers questions from what a retriever finds, in the words of a generator, with citations."""
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        generator: Generator,
+        documents: DocumentStore,
+        tokenizer: Tokenizer,
+        *,
+        moderator: Moderator | None = None,
+        policy: ModerationPolicy | None = None,
+        settings: AnswerSettings | None = None,
+    ) -> None:
+        self._retriever = retriever
+        self._generator = generator
+        self._documents = documents
+        self._tokenizer = tokenizer
+        self._moderator = moderator
+        self._policy = policy or ModerationPolicy()
+        self._settings = settings or AnswerSettings()
+
+    async def answer(
+        self,
+        question: str,
+        *,
+        history: Sequence[Turn] = (),
+        generation: GenerationSettings | None = None,
+        k: int | None = None,
+    ) -> Answer:
+        """Return the finished answer: the last event of ``stream``."""
+        async with aclosing(self.stream(question, history=history, generation=generation, k=k)) as events:
+            async for event in events:
+                if isinstance(event, Answer):
+                    return event
+        raise AssertionError("a stream ends with its answer")
+
+    def stream(
+        self,
+        question: str,
+        *,
+        history: Sequence[Turn] = (),
+        generation: GenerationSettings | None = None,
+        k: int | None = None,
+    ) -> AsyncGenerator[AnswerEvent]:
+        """Yield the answer as it comes about.
+
+        First Retrieved (unless the question is blocked), then TextDelta, Citation and Moderated as they come, last the
+        Answer, whose text is that of all deltas together. ``generation`` replaces the default settings, ``history`` is
+        the conversation so far, oldest turn first. Nothing found, or nothing that fits the context, is answered without
+        calling the generator. Closing the iterator stops what is under way. Raises QuestionError at once for an empty
+        question; while iterating, what retrieval, generation and (if the policy is closed) moderation raise.
+        """
+        question = checked_question(question)
+        k = self._settings.k if k is None else k
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        return self._stream(question, tuple(history), generation or self._settings.generation, k)
+
+    async def _stream(
+        self, question: str, history: Sequence[Turn], generation: GenerationSettings, k: int
+    ) -> AsyncGenerator[AnswerEvent]:
+        draft = _Draft(question, self._generator.model)
+        hits = await self._find(draft, history, k)
+        flags = [Moderated("question", verdict, blocked=hits is None) for verdict in draft.verdicts if verdict.flagged]
+        if hits is None:
+            for flag in flags:
+                yield flag
+            yield TextDelta(_refused(draft, "moderation", notice("question_blocked", question)))
+        else:
+            draft.sources = await self._packed(draft, hits)
+            yield Retrieved(draft.sources)
+            for flag in flags:
+                yield flag
+            async with aclosing(self._written(draft, history, generation)) as events:
+                async for event in events:
+                    yield event
+        yield draft.answer()
+
+    async def _find(self, draft: _Draft, history: Sequence[Turn], k: int) -> tuple[Hit, ...] | None:
+        """Return the hits; None as soon as moderation blocks the question, whether or not retrieval is done."""
+        query = retrieval_query(draft.question, history)
+        try:
+            async with asyncio.TaskGroup() as group:
+                retrieving = group.create_task(self._retrieved(draft, query, k))
+                if (check := self._check("question")) is not None:
+                    group.create_task(self._judge_question(draft, check))
+        except ExceptionGroup as failures:
+            if any(isinstance(failure, _QuestionBlocked) for failure in failures.exceptions):
+                return None
+            first = failures.exceptions[0]
+            raise first from first.__cause__
+        retrieval = retrieving.result()
+        draft.timings_ms.update(retrieval.timings_ms)
+        return tuple(hit for hit in retrieval.hits if hit.score >= self._settings.relevance_floor)
+
+    async def _retrieved(self, draft: _Draft, query: str, k: int) -> Retrieval:
+        with draft.timed("retrieve"):
+            return await self._retriever.retrieve(query, k=k)
+
+    async def _judge_question(self, draft: _Draft, check: Check) -> None:
+        with draft.timed("moderation"):
+            verdict = await check(draft.question)
+        if verdict is not None:
+            draft.verdicts.append(verdict)
+            if verdict.flagged and self._policy.action == "block":
+                raise _QuestionBlocked
+
+    async def _packed(self, draft: _Draft, hits: Sequence[Hit]) -> tuple[Source, ...]:
+        with draft.timed("pack"):
+            return await asyncio.to_thread(  # reads the disk and counts tokens: not on the event loop
+                pack,
+                hits,
+                documents=self._documents,
+                tokenizer=self._tokenizer,
+                budget_tokens=self._settings.context_tokens,
+            )
+
+    async def _written(
+        self, draft: _Draft, history: Sequence[Turn], generation: GenerationSettings
+    ) -> AsyncGenerator[TextDelta | Citation | Moderated]:
+        """Yield what the generator writes, or the notice that there is nothing to write from; fill the draft."""
+        if not draft.sources:
+            yield TextDelta(_refused(draft, "not_in_documents", notice("not_in_documents", draft.question)))
+            return
+        turns = pack_history(history, tokenizer=self._tokenizer, budget_tokens=self._settings.history_tokens)
+        prompt = Prompt(instructions(self._settings.extra_instructions), draft.sources, draft.question, turns)
+        writing = Writing(prompt, generator=self._generator, documents=self._documents)
+        blocks = self._policy.action == "block"
+        async with aclosing(writing.events(generation, check=self._check("answer"), blocks=blocks)) as events:
+            async for event in events:
+                yield event
+        self._fill(draft, writing)
+        if writing.abstained:
+            yield TextDelta(_refused(draft, "not_in_documents", notice("not_in_documents", draft.question)))
+        elif writing.blocked:
+            ending = ("\n\n" if writing.text.strip() else "") + notice("answer_blocked", draft.question)
+            yield TextDelta(_refused(draft, "moderation", ending))
+        elif ABSTENTION in writing.text and not writing.citations:
+            draft.refusal = "not_in_documents"  # said so after some words of its own; they have been shown and stay
+
+    def _fill(self, draft: _Draft, writing: Writing) -> None:
+        draft.text = writing.text
+        draft.citations = writing.citations
+        draft.unknown_markers = writing.unknown_markers
+        draft.verdicts += writing.verdicts
+        draft.timings_ms.update(writing.timings_ms)
+        draft.usage = writing.usage(self._tokenizer)
+        if writing.done is not None:
+            draft.model, draft.finish_reason = writing.done.model, writing.done.finish_reason
+
+    def _check(self, target: Literal["question", "answer"]) -> Check | None:
+        """Return how to moderate such a text, None where it is not moderated."""
+        moderator, policy = self._moderator, self._policy
+        if moderator is None or not policy.covers(target):
+            return None
+
+        async def check(text: str) -> ModerationVerdict | None:
+            return await check_text(text, moderator=moderator, policy=policy)
+
+        return check
+
+
+def _refused(draft: _Draft, refusal: Refusal, text: str) -> str:
+    """Turn the draft into a refusal that ends in ``text``, and return that."""
+    draft.refusal = refusal
+    draft.text += text
+    return text
