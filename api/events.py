@@ -1,0 +1,149 @@
+"""Answers, events and hits as plain values for JSON: what the service sends and the command's ``--json`` writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from api.errors import error_reply
+from rag.types import (
+    Answer,
+    AnswerEvent,
+    Citation,
+    Hit,
+    Moderated,
+    ModerationVerdict,
+    Retrieval,
+    Retrieved,
+    Source,
+    TextDelta,
+    Usage,
+)
+
+__all__ = [
+    "HEARTBEAT",
+    "answer_json",
+    "citation_json",
+    "error_json",
+    "event_json",
+    "hit_json",
+    "json_bytes",
+    "retrieval_json",
+    "server_sent_event",
+]
+
+JSON = dict[str, Any]
+
+HEARTBEAT = b": still working\n\n"
+"""A comment, which every reader of server-sent events skips: it keeps proxies from dropping a quiet connection."""
+
+
+def event_json(event: AnswerEvent) -> JSON:
+    """Return an event with its ``type``: retrieved, moderated, delta, citation or answer (the last one)."""
+    match event:
+        case Retrieved():
+            return {"type": "retrieved", "sources": [_source_json(source) for source in event.sources]}
+        case Moderated():
+            verdict = _verdict_json(event.verdict)
+            return {"type": "moderated", "target": event.target, "blocked": event.blocked, "verdict": verdict}
+        case TextDelta():
+            return {"type": "delta", "text": event.text}
+        case Citation():
+            return {"type": "citation", "citation": citation_json(event)}
+        case Answer():
+            return {"type": "answer", "answer": answer_json(event)}
+
+
+def error_json(error: Exception) -> JSON:
+    """Return the event that ends a stream in which something failed."""
+    return {"type": "error", **error_reply(error).body}
+
+
+def server_sent_event(data: Mapping[str, Any], *, number: int) -> bytes:
+    """Return one server-sent event, named by the data's ``type``; ``number`` counts the events of a stream from 0."""
+    content = json_bytes({**data, "sequence_number": number})
+    return f"id: {number}\nevent: {data['type']}\ndata: ".encode() + content + b"\n\n"
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a value as JSON in UTF-8, on one line."""
+    content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # subtle: a lone surrogate (of a file name that is not UTF-8) cannot be encoded; as \udc80 it is valid JSON.
+    return content.encode("utf-8", "backslashreplace")
+
+
+def answer_json(answer: Answer) -> JSON:
+    return {
+        "id": answer.id,
+        "question": answer.question,
+        "text": answer.text,
+        "answered": answer.answered,
+        "refusal": answer.refusal,
+        "citations": [citation_json(citation) for citation in answer.citations],
+        "unknown_markers": list(answer.unknown_markers),
+        "sources": [_source_json(source) for source in answer.sources],
+        "model": answer.model,
+        "finish_reason": answer.finish_reason,
+        "usage": _usage_json(answer.usage),
+        "timings_ms": dict(answer.timings_ms),
+        "moderation": [_verdict_json(verdict) for verdict in answer.moderation],
+    }
+
+
+def citation_json(citation: Citation) -> JSON:
+    return dataclasses.asdict(citation)
+
+
+def retrieval_json(query: str, retrieval: Retrieval) -> JSON:
+    return {
+        "query": query,
+        "hits": [hit_json(hit) for hit in retrieval.hits],
+        "legs": list(retrieval.legs),
+        "timings_ms": dict(retrieval.timings_ms),
+    }
+
+
+def hit_json(hit: Hit) -> JSON:
+    chunk = hit.chunk
+    return {
+        "chunk_id": chunk.id,
+        "document": chunk.document_id,
+        "page": chunk.page,
+        "start": chunk.start,
+        "end": chunk.end,
+        "headings": list(chunk.headings),
+        "text": chunk.text,
+        "score": hit.score,
+        "vector_score": hit.vector_score,
+        "keyword_score": hit.keyword_score,
+    }
+
+
+def _source_json(source: Source) -> JSON:
+    return {
+        "marker": source.marker,
+        "document": source.document_id,
+        "title": source.title,
+        "page": source.page,
+        "start": source.start,
+        "end": source.end,
+        "headings": list(source.headings),
+        "text": source.text,
+        "score": source.score,
+        "chunk_ids": list(source.chunk_ids),
+    }
+
+
+def _usage_json(usage: Usage) -> JSON:
+    return dataclasses.asdict(usage)
+
+
+def _verdict_json(verdict: ModerationVerdict) -> JSON:
+    return {
+        "flagged": verdict.flagged,
+        "categories": list(verdict.categories),
+        "scores": dict(verdict.scores),
+        "model": verdict.model,
+    }

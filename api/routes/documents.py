@@ -1,0 +1,143 @@
+"""Documents of a collection: list, upload, read, delete."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, UploadFile
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import Response
+
+from api import schemas
+from api.edge import JSONReply
+from api.routes.current import CurrentFootnote, needs_multipart
+from api.routes.filenames import safe_filename
+from index.records import DocumentInfo
+from ingest.report import FileResult
+from rag.types import Document
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/collections/{name}/documents", tags=["documents"])
+
+Offset = Annotated[int | None, Query(ge=0, description="in characters of the document's text")]
+
+
+@router.get("", response_model=schemas.DocumentList)
+def list_documents(
+    name: str,
+    footnote: CurrentFootnote,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[str, Query(description="the `next_after` of the page before")] = "",
+) -> Response:
+    """List the documents in order of id, a page at a time."""
+    documents = sorted(footnote.documents(name), key=lambda document: document.id)
+    rest = [document for document in documents if document.id > after]
+    page, has_more = rest[:limit], len(rest) > limit
+    return JSONReply(
+        {
+            "documents": [_entry_json(document) for document in page],
+            "total": len(documents),
+            "has_more": has_more,
+            "next_after": page[-1].id if has_more else None,
+        }
+    )
+
+
+@router.post("", response_model=schemas.UploadReply, dependencies=[Depends(needs_multipart)])
+async def upload_documents(name: str, files: list[UploadFile], footnote: CurrentFootnote) -> Response:
+    """Store files in the collection's own folder and read them in; each has a state of its own in the reply.
+
+    A file of the same name is replaced. The whole request may be as large as `server.max_upload_mb`.
+    """
+    names = _safe_names(files)
+    results = []
+    for safe, file in zip(names, files, strict=True):
+        result = await footnote.upload(safe, await file.read(), collection=name)
+        results.append(_upload_json(file.filename or safe, result))
+    return JSONReply({"collection": name, "files": results})
+
+
+@router.get("/{document_id:path}", response_model=schemas.DocumentText)
+def show_document(
+    name: str, document_id: str, footnote: CurrentFootnote, start: Offset = None, end: Offset = None
+) -> Response:
+    """Show a document: its pages and headings, and with `start` and `end` its exact text, to check a citation."""
+    document = footnote.document(document_id, collection=name)
+    return JSONReply(_document_json(document, _span(document, start, end)))
+
+
+@router.delete("/{document_id:path}", response_model=schemas.Deleted)
+async def delete_document(name: str, document_id: str, footnote: CurrentFootnote) -> Response:
+    """Delete a document from the collection, and its file where it was uploaded."""
+    await footnote.delete_document(document_id, collection=name)
+    return JSONReply({"id": document_id, "deleted": True})
+
+
+def _safe_names(files: list[UploadFile]) -> list[str]:
+    names = []
+    for place, file in enumerate(files):
+        safe = safe_filename(file.filename or "")
+        if not safe:
+            raise _bad(("body", "files", place), f"{file.filename!r} is no usable file name")
+        if safe in names:
+            raise _bad(("body", "files", place), f"a second file is named {safe!r}; send it in another request")
+        names.append(safe)
+    return names
+
+
+def _span(document: Document, start: int | None, end: int | None) -> tuple[int, int] | None:
+    if start is None and end is None:
+        return None
+    n_characters = len(document.text)
+    first, last = start or 0, n_characters if end is None else end
+    if last > n_characters:
+        raise _bad(("query", "end"), f"the document has {n_characters} characters, got end={last}")
+    if first > last:
+        raise _bad(("query", "start"), f"start must not be after end, got start={first} and end={last}")
+    return first, last
+
+
+def _bad(loc: tuple[str | int, ...], message: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": loc, "msg": message, "type": "value_error"}])
+
+
+def _entry_json(info: DocumentInfo) -> dict[str, Any]:
+    return {**_plain(info), "metadata": dict(info.metadata)}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def _document_json(document: Document, span: tuple[int, int] | None) -> dict[str, Any]:
+    start, end = span or (None, None)
+    return {
+        "id": document.id,
+        "title": document.title,
+        "sha256": document.sha256,
+        "media_type": document.media_type,
+        "reader": document.reader,
+        "n_characters": len(document.text),
+        "pages": [_plain(page) for page in document.pages],
+        "headings": [_plain(heading) for heading in document.headings],
+        "metadata": dict(document.metadata),
+        "warnings": list(document.warnings),
+        "start": start,
+        "end": end,
+        "text": None if span is None else document.text[start:end],
+    }
+
+
+def _upload_json(filename: str, result: FileResult) -> dict[str, Any]:
+    return {
+        "filename": filename,
+        "path": result.path,
+        "state": result.state,
+        "reason": result.reason,
+        "n_pages": result.n_pages,
+        "n_chunks": result.n_chunks,
+        "n_tokens": result.n_tokens,
+        "warnings": list(result.warnings),
+    }

@@ -1,0 +1,311 @@
+"""What goes over the wire: requests are checked by these models, replies are described by them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rag.settings import AnswerOptions
+from rag.types import GenerationSettings, Turn
+
+__all__ = [
+    "Answer",
+    "AskRequest",
+    "Collection",
+    "CollectionList",
+    "Created",
+    "Deleted",
+    "DocumentList",
+    "DocumentText",
+    "Error",
+    "Health",
+    "NewCollection",
+    "SearchReply",
+    "SearchRequest",
+    "UploadReply",
+]
+
+MAX_QUESTION_CHARACTERS = 32_000
+MAX_TURN_CHARACTERS = 200_000
+MAX_TURNS = 200
+
+Text = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS, pattern=r"\S")]
+CollectionName = Annotated[str, Field(min_length=1, description="without one, the service's default collection")]
+Hits = Annotated[int, Field(ge=1, le=1000)]
+
+
+class _Request(BaseModel):
+    """Unknown fields are refused: a misspelt one would be a setting that silently does nothing."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+class HistoryTurn(_Request):
+    """One earlier message of the conversation."""
+
+    role: Literal["user", "assistant"]
+    text: Annotated[str, Field(max_length=MAX_TURN_CHARACTERS)]
+
+
+class AskRequest(_Request):
+    """A question. The sampling parameters are those of a chat completion; left out, the service's settings hold."""
+
+    question: Annotated[Text, Field(examples=["When did the first crewed landing on the Moon take place?"])]
+    collection: CollectionName | None = None
+    history: Annotated[list[HistoryTurn], Field(max_length=MAX_TURNS, description="oldest first")] = []
+    k: Annotated[Hits | None, Field(description="hits the answer is written from")] = None
+    stream: Annotated[bool, Field(description="send server-sent events as the answer is written")] = False
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    max_tokens: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
+    frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
+    presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
+    seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
+    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    response_format: Annotated[dict[str, Any] | None, Field(description="as in a chat completion")] = None
+
+    def turns(self) -> tuple[Turn, ...]:
+        return tuple(Turn(turn.role, turn.text) for turn in self.history)
+
+    def generation(self, defaults: AnswerOptions) -> GenerationSettings | None:
+        """Return the sampling parameters, the service's own where the request is silent; None if it names none."""
+        given = {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
+        if not given:
+            return None
+        if isinstance(self.stop, str):
+            given["stop"] = (self.stop,)
+        elif self.stop is not None:
+            given["stop"] = tuple(self.stop)
+        usual = {name: getattr(defaults, name) for name in _SAMPLING if hasattr(defaults, name)}
+        return GenerationSettings(**{**usual, **given})
+
+
+_SAMPLING = tuple(field.name for field in dataclasses.fields(GenerationSettings))
+
+
+class SearchRequest(_Request):
+    query: Annotated[Text, Field(examples=["moon landing date"])]
+    collection: CollectionName | None = None
+    k: Hits | None = None
+
+
+class NewCollection(_Request):
+    name: Annotated[str, Field(min_length=1, examples=["handbooks"])]
+
+
+# --- replies ---------------------------------------------------------------------------------------------------------
+
+
+class ErrorDetail(_Reply):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(_Reply):
+    """Every error, whatever its status: what failed, what was found, what to do."""
+
+    error: ErrorDetail
+
+
+class Citation(_Reply):
+    """The exact words that support one statement: ``quote`` is the document's text from ``start`` to ``end``."""
+
+    marker: Annotated[int, Field(description="the number in the answer's text: [1]")]
+    document: str
+    page: Annotated[int | None, Field(description="from 1; null for formats without pages")]
+    start: Annotated[int, Field(description="in characters of the document's text")]
+    end: int
+    quote: str
+    answer_start: Annotated[int, Field(description="where the statement stands in the answer's text")]
+    answer_end: int
+    chunk_id: str
+
+
+class Source(_Reply):
+    """A numbered passage that the answer was written from."""
+
+    marker: int
+    document: str
+    title: str
+    page: int | None
+    start: int
+    end: int
+    headings: list[str]
+    text: str
+    score: float
+    chunk_ids: list[str]
+
+
+class Usage(_Reply):
+    input_tokens: int
+    output_tokens: int
+    embedding_tokens: int
+    estimated: Annotated[bool, Field(description="true where the provider sent no counts")]
+
+
+class Verdict(_Reply):
+    flagged: bool
+    categories: list[str]
+    scores: dict[str, float]
+    model: str
+
+
+class Answer(_Reply):
+    """A finished answer. ``answered`` is false when the documents do not say, or moderation stopped it."""
+
+    id: str
+    question: str
+    text: str
+    answered: bool
+    refusal: Literal["not_in_documents", "moderation"] | None
+    citations: list[Citation]
+    unknown_markers: Annotated[list[int], Field(description="numbers in the text that name no source")]
+    sources: list[Source]
+    model: str
+    finish_reason: str | None
+    usage: Usage
+    timings_ms: dict[str, float]
+    moderation: list[Verdict]
+
+
+class Hit(_Reply):
+    """A chunk with its score, higher is better; a leg that did not find it has no score."""
+
+    chunk_id: str
+    document: str
+    page: int | None
+    start: int
+    end: int
+    headings: list[str]
+    text: str
+    score: float
+    vector_score: float | None
+    keyword_score: float | None
+
+
+class SearchReply(_Reply):
+    query: str
+    hits: list[Hit]
+    legs: list[str]
+    timings_ms: dict[str, float]
+
+
+class Collection(_Reply):
+    """A collection at a glance; ``changed_at`` is in Unix seconds."""
+
+    name: str
+    n_documents: int
+    n_chunks: int
+    n_tokens: int
+    n_unreadable: Annotated[int, Field(description="chunks that the embedding model cannot read")]
+    model: str
+    dimensions: int
+    chunk_tokens: int
+    chunk_overlap: int
+    size_bytes: int
+    files: Annotated[dict[str, int], Field(description="how many input files ended in which state")]
+    changed_at: float | None
+    writer: Annotated[str | None, Field(description="who is writing to it now")]
+
+
+class CollectionList(_Reply):
+    collections: list[str]
+    default: str
+
+
+class Created(_Reply):
+    name: str
+
+
+class Deleted(_Reply):
+    id: str
+    deleted: Literal[True]
+
+
+class DocumentEntry(_Reply):
+    id: str
+    title: str
+    sha256: str
+    media_type: str
+    reader: str
+    n_characters: int
+    n_pages: int
+    n_chunks: int
+    n_tokens: int
+    metadata: dict[str, str]
+    warnings: list[str]
+    changed_at: float
+
+
+class DocumentList(_Reply):
+    """One page, in order of id; ask for the next with ``after``."""
+
+    documents: list[DocumentEntry]
+    total: int
+    has_more: bool
+    next_after: str | None
+
+
+class PageSpan(_Reply):
+    number: int
+    start: int
+    end: int
+
+
+class HeadingLine(_Reply):
+    level: int
+    title: str
+    start: int
+
+
+class DocumentText(_Reply):
+    """A document: pages and headings with their offsets, and the text from ``start`` to ``end`` where asked for."""
+
+    id: str
+    title: str
+    sha256: str
+    media_type: str
+    reader: str
+    n_characters: int
+    pages: list[PageSpan]
+    headings: list[HeadingLine]
+    metadata: dict[str, str]
+    warnings: list[str]
+    start: int | None
+    end: int | None
+    text: str | None
+
+
+class UploadedFile(_Reply):
+    """What became of one file; ``path`` is the id of its document."""
+
+    filename: str
+    path: str
+    state: Literal["indexed", "unchanged", "empty", "failed", "unsupported", "skipped"]
+    reason: str
+    n_pages: int
+    n_chunks: int
+    n_tokens: int
+    warnings: list[str]
+
+
+class UploadReply(_Reply):
+    collection: str
+    files: list[UploadedFile]
+
+
+class Health(_Reply):
+    status: Literal["ok"]
+    version: str
+    n_collections: int
