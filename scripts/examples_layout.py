@@ -65,7 +65,7 @@ def typeset(book: Book, chapters: Sequence[Chapter]) -> bytes:
     page = f"""<!DOCTYPE html><html lang="{book.language}"><head><meta charset="utf-8"><title>{book.title}</title>
 <meta name="author" content="{html.escape(book.authors)}">
 <meta name="description" content="{html.escape(book.subject)}">
-<meta name="dcterms.rights" content="{html.escape(book.notice)}"></head><body>
+<meta name="license" content="{html.escape(book.notice)}"></head><body>
 <section class="cover"><p class="book">{book.title}</p><p class="authors">{html.escape(book.authors)}</p>
 <p class="colophon">{html.escape(book.notice)}</p></section>
 <section class="contents"><h1>{_CONTENTS[book.language]}</h1><ol>{contents}</ol></section>{body}</body></html>"""
