@@ -42,7 +42,7 @@ class _Passage:
         return self.document_id == other.document_id and gap <= MAX_GAP_CHARS
 
     def joined(self, others: Sequence[_Passage]) -> _Passage:
-        hits = {hit.chunk.id: hit for passage in (*others, self) for hit in passage.hits}
+        hits = {hit.chunk.id: hit for passage in (self, *others) for hit in passage.hits}
         in_place = sorted(hits.values(), key=lambda hit: (hit.chunk.start, hit.chunk.end, hit.chunk.id))
         return _Passage(tuple(in_place), min(passage.rank for passage in (*others, self)))
 
