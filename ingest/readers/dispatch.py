@@ -1,0 +1,152 @@
+"""Which reader reads a file: by the end of its name, unless its bytes say otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
+
+from ingest.readers.encoding import looks_binary
+from ingest.readers.html import read_html
+from ingest.readers.markdown import read_markdown
+from ingest.readers.pdf import read_pdf
+from ingest.readers.reading import Reading
+from ingest.readers.records import read_json, read_jsonl
+from ingest.readers.table import read_csv, read_tsv
+from ingest.readers.text import read_text
+from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
+from rag.types import Document
+
+__all__ = ["READERS", "Reader", "read", "reader_name", "supported"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A format family: its name, its version (raised when the same bytes would give another document), its function."""
+
+    name: str
+    version: int
+    read: Callable[[bytes, str], Reading]
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+_TEXT = Reader("text", 1, read_text)
+_MARKDOWN = Reader("markdown", 1, read_markdown)
+_HTML = Reader("html", 1, read_html)
+_PDF = Reader("pdf", 1, read_pdf)
+
+READERS: dict[str, Reader] = {
+    **dict.fromkeys((".txt", ".text", ".log", ".rst", ".tex", ".adoc", ".org"), _TEXT),
+    **dict.fromkeys((".md", ".markdown", ".mdx", ".mdown", ".mkd"), _MARKDOWN),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), _HTML),
+    ".pdf": _PDF,
+    ".csv": Reader("csv", 1, read_csv),
+    **dict.fromkeys((".tsv", ".tab"), Reader("tsv", 1, read_tsv)),
+    ".json": Reader("json", 1, read_json),
+    **dict.fromkeys((".jsonl", ".ndjson"), Reader("jsonl", 1, read_jsonl)),
+}
+"""The reader of each ending, in lower case. A file of any other ending is read as text where it is text."""
+
+# Formats that are text to a machine and noise to a reader: refused by name until they have a reader.
+_REFUSED = {
+    ".rtf": "rich text",
+    ".svg": "a drawing",
+    ".ipynb": "a Jupyter notebook",
+    ".eml": "a mail message",
+    ".ps": "PostScript",
+}
+_SIGNATURES = (
+    (b"PK\x03\x04", "a ZIP archive or an Office document"),
+    (b"PK\x05\x06", "an empty ZIP archive"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document of the old format"),
+    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"RIFF", "an audio, video or WebP file"),
+    (b"ID3", "an MP3 recording"),
+    (b"OggS", "an Ogg recording"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"\x7fELF", "a program"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+)
+_PDF_MARK_WITHIN = 1024  # bytes of junk that viewers tolerate before "%PDF-"
+_ADVICE = "convert it to PDF, Markdown, HTML or text"
+
+
+def supported(path: PurePath) -> bool:
+    """Tell whether a reader is made for this ending. Other files may still be read, as text."""
+    return path.suffix.lower() in READERS
+
+
+def reader_name(path: PurePath) -> str:
+    """Return the name and version of the reader that the ending asks for, "pdf/1" say."""
+    return str(READERS.get(path.suffix.lower(), _TEXT))
+
+
+def read(path: Path, *, document_id: str, data: bytes | None = None) -> Document:
+    """Read a file into a document; ``data`` are its bytes where the caller has them.
+
+    The title is the file's own, else the stem of its name. A document without text is a document, with a warning.
+    Raises UnsupportedFormatError for what no reader reads, DocumentReadError for what cannot be read.
+    """
+    if data is None:
+        data = _bytes(path, document_id)
+    reader = _reader(document_id, data)
+    try:
+        reading = reader.read(data, document_id)
+    except RagError:
+        raise
+    except Exception as error:  # a parser of strangers' files may raise anything
+        raise DocumentReadError(
+            f"cannot read {document_id!r}: the {reader.name} reader failed with {type(error).__name__}: {error}; "
+            "the file is probably damaged, open it and save it again"
+        ) from error
+    warnings = reading.warnings
+    if not reading.text and not any("no text" in warning for warning in warnings):
+        warnings = (*warnings, "the file has no text")
+    return Document(
+        id=document_id,
+        title=reading.title or PurePosixPath(document_id).stem,
+        text=reading.text,
+        sha256=hashlib.sha256(data).hexdigest(),
+        media_type=reading.media_type,
+        reader=str(reader),
+        pages=reading.pages,
+        headings=reading.headings,
+        metadata=reading.metadata,
+        warnings=warnings,
+    )
+
+
+def _bytes(path: Path, document_id: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DocumentReadError(
+            f"cannot read {document_id!r}: {error.strerror or error}; check that the file is there and readable",
+            retriable=True,
+        ) from error
+
+
+def _reader(document_id: str, data: bytes) -> Reader:
+    """Choose by content first: a PDF is one whatever its name, and what is not text is not read as such."""
+    suffix = PurePosixPath(document_id).suffix.lower()
+    if b"%PDF-" in data[:_PDF_MARK_WITHIN] and (suffix == ".pdf" or data.startswith(b"%PDF-")):
+        return _PDF
+    if kind := next((kind for mark, kind in _SIGNATURES if data.startswith(mark)), None) or _REFUSED.get(suffix):
+        raise UnsupportedFormatError(f"cannot read {document_id!r}: it is {kind}, which has no reader; {_ADVICE}")
+    if looks_binary(data):
+        raise UnsupportedFormatError(f"cannot read {document_id!r}: its bytes are not text; {_ADVICE}")
+    if suffix == ".pdf" and data:
+        raise DocumentReadError(
+            f"cannot read {document_id!r}: it is named .pdf but holds no PDF; "
+            "give it the ending of what it is, or get it again"
+        )
+    return READERS.get(suffix, _TEXT)

@@ -1,0 +1,261 @@
+"""HTML: what a reader sees, as paragraphs, headings, lists and tables; the only importer of selectolax."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from ingest.normalise import normalise
+from ingest.readers.encoding import Decoded, decode
+from ingest.readers.reading import Reading
+from rag.types import Heading
+
+__all__ = ["read_html"]
+
+_UNSEEN = frozenset(
+    {
+        *("script", "style", "noscript", "template", "svg", "math", "iframe", "object", "embed", "canvas"),
+        *("head", "title", "meta", "link", "select", "option", "datalist", "textarea", "audio", "video"),
+    }
+)
+_BLOCKS = frozenset(
+    {
+        *("html", "body", "main", "article", "section", "aside", "header", "footer", "nav", "search", "hgroup"),
+        *("h1", "h2", "h3", "h4", "h5", "h6", "p", "div", "pre", "blockquote", "center", "address", "hr", "figure"),
+        *("figcaption", "ul", "ol", "menu", "dl", "dt", "dd", "table", "caption", "form", "fieldset", "details"),
+        *("summary", "dialog"),
+    }
+)
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_BLANKS = re.compile(r"[ \t\n\r\f]+")
+# The names that pages give, and what browsers take them for (WHATWG Encoding Standard, section 4.2).
+_LABELS = {"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252", "us-ascii": "cp1252", "big5": "big5hkscs"}
+
+
+def read_html(data: bytes, name: str) -> Reading:
+    """Read the visible text. Where the page marks its main part (main, else article), only that, without navigation.
+
+    Hidden elements (``hidden``, ``aria-hidden``, ``display: none``) are left out: nobody who checks a citation could
+    see them. Headings are h1 to h6; the title is the page's, else its first h1.
+    """
+    # Imported late: a run without HTML files does not need it.
+    from selectolax.lexbor import LexborHTMLParser
+
+    decoded = _decoded(data)
+    tree = LexborHTMLParser(decoded.text)
+    body = tree.body
+    writer = _Writer()
+    for part in _main_parts(tree):
+        writer.write(part, main=True)
+    if not writer.has_text and body is not None:
+        writer.write(body, main=False)
+    normalised = normalise("".join(writer.pieces))
+    headings = writer.headings(normalised.text, normalised.offsets)
+    metadata = {"encoding": decoded.encoding} | _metadata(tree)
+    named = tree.css_first("title")
+    title = " ".join(named.text().split()) if named is not None else ""
+    return Reading(
+        normalised.text,
+        "text/html",
+        title=normalise(title).text or next((heading.title for heading in headings if heading.level == 1), ""),
+        headings=headings,
+        metadata=metadata,
+        warnings=decoded.warnings,
+    )
+
+
+def _decoded(data: bytes) -> Decoded:
+    """Decode as the page says it is encoded where that holds; a byte-order mark and valid UTF-8 are stronger."""
+    found = decode(data)
+    declared = _CHARSET.search(data[:4096])
+    if declared is None or found.encoding.startswith("utf"):
+        return found
+    label = declared[1].decode("ascii").lower()
+    try:
+        text = data.decode(_LABELS.get(label, label))
+    except (LookupError, UnicodeDecodeError):
+        warning = f"the page says it is {label}, which does not hold; read as {found.encoding}"
+        return Decoded(found.text, found.encoding, (*found.warnings, warning))
+    return Decoded(text, _LABELS.get(label, label))
+
+
+def _main_parts(tree: Any) -> list[Any]:
+    """Return the elements that hold the page's main content, none nested in another; empty where it marks none."""
+    for selector in ("main, [role=main]", "article"):
+        parts = tree.css(selector)
+        ids = {part.mem_id for part in parts}
+        if parts:
+            return [part for part in parts if not _has_ancestor(part, ids)]
+    return []
+
+
+def _has_ancestor(node: Any, ids: set[int]) -> bool:
+    parent = node.parent
+    while parent is not None:
+        if parent.mem_id in ids:
+            return True
+        parent = parent.parent
+    return False
+
+
+def _metadata(tree: Any) -> dict[str, str]:
+    found = {}
+    if tree.root is not None and (language := tree.root.attributes.get("lang")):
+        found["language"] = language
+    for meta in tree.css("meta[name][content]"):
+        name, content = (meta.attributes.get("name") or "").lower(), meta.attributes.get("content") or ""
+        if name in ("description", "author", "keywords", "date") and content.strip():
+            found[name] = " ".join(content.split())
+    return found
+
+
+class _Writer:
+    """Writes elements as text. Walks with a list instead of recursion: pages nest deeper than Python allows."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.has_text = False
+        self._n_chars = 0
+        self._spans: list[tuple[int, int, int]] = []  # level, start, end of each heading in the raw text
+        self._lists: list[int | None] = []  # the next number of each open list, None for bullets
+        self._pre = 0
+        self._cell = 0
+        self._n_cells = 0
+        self._layout: set[int] = set()
+        self._pending = 0  # line feeds owed before the next text
+        self._blank = False  # at least a space is owed
+        self._fresh = False  # right after a mark: breaks are not written
+
+    def headings(self, text: str, offsets: np.ndarray[Any, np.dtype[np.int32]]) -> tuple[Heading, ...]:
+        """Return the headings at their places in the normalised text."""
+        found = []
+        for level, start, end in self._spans:
+            first, last = np.searchsorted(offsets[:-1], (start, end))
+            title = " ".join(text[first:last].split())
+            if title:
+                first += len(text[first:last]) - len(text[first:last].lstrip())
+                found.append(Heading(level, title, int(first)))
+        return tuple(found)
+
+    def write(self, root: Any, *, main: bool) -> None:
+        """Write one element and all in it."""
+        self._layout = {table.mem_id for table in root.css("table") if _holds_table(table)} if root else set()
+        stack: list[tuple[Any, bool, int]] = [(root, False, 0)]
+        while stack:
+            node, leaving, mark = stack.pop()
+            if leaving:
+                self._leave(node, mark)
+            elif node.is_text_node:
+                self._text(node.text_content or "")
+            elif node.is_element_node and not _is_unseen(node, main=main):
+                stack.append((node, True, self._enter(node)))
+                child = node.last_child
+                while child is not None:
+                    stack.append((child, False, 0))
+                    child = child.prev
+
+    def _break(self, n_lines: int) -> None:
+        """Ask for line feeds before the next text; inside a table cell for a space."""
+        if not self._fresh:
+            self._pending = max(self._pending, 0 if self._cell else min(n_lines, 1 if self._lists else 2))
+            self._blank = True
+
+    def _put(self, piece: str) -> None:
+        if self._pending:
+            piece = "\n" * self._pending + piece
+        elif self._blank and self.pieces and not self._fresh:
+            piece = " " + piece
+        self.pieces.append(piece)
+        self._n_chars += len(piece)
+        self._pending, self._blank, self._fresh = 0, False, False
+
+    def _mark(self, piece: str) -> None:
+        """Write a list or cell mark; what follows stands on its line."""
+        self._put(piece)
+        self._fresh = True
+
+    def _text(self, text: str) -> None:
+        if not self._pre:
+            text = _BLANKS.sub(" ", text)
+            if self._pending or self._blank or self._fresh:
+                text = text.lstrip(" ")
+        if text:
+            self._put(text)
+            self.has_text = self.has_text or bool(text.strip())
+
+    def _enter(self, node: Any) -> int:
+        """Write what stands before an element; return where it begins."""
+        tag = node.tag
+        if tag == "br":
+            self._break(1)
+        elif tag == "li":
+            self._enter_item()
+        elif tag == "tr" and not self._is_layout(node):
+            self._break(1)
+            self._n_cells = 0
+        elif tag in ("td", "th"):
+            self._enter_cell(node)
+        elif tag in _BLOCKS:
+            self._break(2)
+        if tag in ("ul", "ol"):
+            self._lists.append(1 if tag == "ol" else None)
+        self._pre += tag == "pre"
+        return self._n_chars
+
+    def _enter_item(self) -> None:
+        number = self._lists[-1] if self._lists else None
+        if number is not None:
+            self._lists[-1] = number + 1
+        self._fresh = False
+        self._break(1)
+        self._mark("  " * (len(self._lists) - 1) + ("- " if number is None else f"{number}. "))
+
+    def _enter_cell(self, node: Any) -> None:
+        if self._is_layout(node):
+            self._break(1)
+            return
+        if self._n_cells:
+            self._blank = False
+            self._mark(" | ")
+        self._n_cells += 1
+        self._cell += 1
+
+    def _leave(self, node: Any, start: int) -> None:
+        tag = node.tag
+        if tag in _HEADINGS:
+            self._spans.append((_HEADINGS[tag], start, self._n_chars))
+        self._pre -= tag == "pre"
+        if tag in ("ul", "ol"):
+            self._lists.pop()
+        if tag in ("td", "th") and not self._is_layout(node):
+            self._cell -= 1
+        elif tag == "tr":
+            self._fresh = False
+            self._break(1)
+        elif tag in _BLOCKS:
+            self._break(2)
+
+    def _is_layout(self, node: Any) -> bool:
+        """Tell whether the row or cell belongs to a table that holds another: such tables only place things."""
+        while node is not None and node.tag != "table":
+            node = node.parent
+        return node is None or node.mem_id in self._layout
+
+
+def _holds_table(table: Any) -> bool:
+    return len(table.css("table")) > 1
+
+
+def _is_unseen(node: Any, *, main: bool) -> bool:
+    if node.tag in _UNSEEN or (main and node.tag == "nav"):
+        return True
+    attributes = node.attributes
+    return bool(attributes) and (
+        "hidden" in attributes
+        or attributes.get("aria-hidden") == "true"
+        or bool(_HIDDEN_STYLE.search(attributes.get("style") or ""))
+    )

@@ -1,0 +1,165 @@
+"""PDF: the text of each page, its place in the whole, headings from the outline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+from ingest.normalise import normalise
+from ingest.readers.lines import rejoined_words, running_text
+from ingest.readers.pdfium import OutlineEntry, PdfContent, PdfNotOpenedError, extract
+from ingest.readers.pypdf_text import second_opinion
+from ingest.readers.reading import Reading
+from rag.errors import DocumentReadError
+from rag.types import Heading, Page
+
+__all__ = ["read_pdf"]
+
+_FIELDS = {
+    "Author": "author",
+    "Subject": "subject",
+    "Keywords": "keywords",
+    "CreationDate": "created",
+    "ModDate": "modified",
+}
+_DATE = re.compile(r"(?:D:)?(\d{4})(\d{2})?(\d{2})?")
+_NO_TITLE = re.compile(r"untitled|\(?anonymous\)?|\(?unspecified\)?|.*\.(docx?|indd|tex|dvi|qxd|ppt|pdf)|[\W\d]*", re.I)
+_PAGE_BREAK = "\n\n"
+# What readers without the publisher's plug-in are shown instead of the pages.
+_ONLY_NOTICE = re.compile(
+    r"PDF (file|document) is protected|different reader in order to view|compatible PDF reader"
+    r"|If this message is not eventually replaced by the proper contents",
+    re.IGNORECASE,
+)
+_REPLACED = b"\xef\xbf\xbd"  # U+FFFD in UTF-8: what a text conversion leaves of a byte it does not know
+
+
+def read_pdf(data: bytes, name: str) -> Reading:
+    """Read a PDF. Pages are in order and cover the text; a page without text has an empty span.
+
+    Words parted at a line end and lines of one paragraph are put together (see ``lines``). A page that PDFium finds
+    empty or cannot load is tried with pypdf. Raises DocumentReadError for a file that needs a password, holds only
+    the notice that it is protected, or was damaged by a text conversion.
+    """
+    content = _content(data, name)
+    raw_pages = _with_second_opinion(content.pages, data)
+    texts = [normalise(running_text(page)).text for page in rejoined_words([page or "" for page in raw_pages])]
+    if all(page is None for page in raw_pages):
+        raise DocumentReadError(
+            f"cannot read {name!r}: none of its {len(raw_pages)} pages can be read; open it in a viewer and save it again"
+        )
+    _refuse_notices(data, name, texts)
+    text, pages = _assembled(texts)
+    return Reading(
+        text,
+        "application/pdf",
+        title=_title(content.metadata.get("Title", ""), name),
+        pages=pages,
+        headings=tuple(_headings(content.outline, text, pages)),
+        metadata=_metadata(content.metadata),
+        warnings=tuple(_coverage(raw_pages, texts)),
+    )
+
+
+def _content(data: bytes, name: str) -> PdfContent:
+    try:
+        return extract(data)
+    except PdfNotOpenedError as error:
+        if error.encrypted:
+            raise DocumentReadError(
+                f"cannot read {name!r}: it is encrypted with a password; save a copy without one and ingest that"
+            ) from error
+        if _is_mangled(data):
+            raise _mangled(data, name) from error
+        found = second_opinion(data, None)
+        if not found:
+            raise DocumentReadError(
+                f"cannot read {name!r}: not a valid PDF ({error}); open it in a viewer and save it again"
+            ) from error
+        return PdfContent(tuple(found.get(place) for place in range(max(found) + 1)), {}, ())
+
+
+def _with_second_opinion(pages: Sequence[str | None], data: bytes) -> list[str | None]:
+    empty = [place for place, text in enumerate(pages) if not (text or "").strip()]
+    found = second_opinion(data, empty) if empty else {}
+    return [found.get(place, text) for place, text in enumerate(pages)]
+
+
+def _refuse_notices(data: bytes, name: str, texts: Sequence[str]) -> None:
+    """Raise DocumentReadError where what was read is not what the file is about."""
+    n_chars = sum(map(len, texts))
+    if n_chars == 0 and _is_mangled(data):
+        raise _mangled(data, name)
+    if n_chars < 1000 and (notice := _ONLY_NOTICE.search(" ".join(texts))):
+        raise DocumentReadError(
+            f"cannot read {name!r}: its contents are protected, its only text is a notice ({notice[0]!r}); "
+            "open it in the publisher's reader and print it to a new PDF"
+        )
+
+
+def _is_mangled(data: bytes) -> bool:
+    """Tell whether the file went through a text conversion: more than one byte of 200 is part of a U+FFFD."""
+    return data.count(_REPLACED) * 3 > len(data) / 200
+
+
+def _mangled(data: bytes, name: str) -> DocumentReadError:
+    return DocumentReadError(
+        f"cannot read {name!r}: damaged by a conversion to UTF-8 ({data.count(_REPLACED):,} places were replaced); "
+        "get the original file again, as binary"
+    )
+
+
+def _assembled(texts: Sequence[str]) -> tuple[str, tuple[Page, ...]]:
+    """Return the whole text and the pages; the break between two pages belongs to the first."""
+    last = max((place for place, text in enumerate(texts) if text), default=-1)
+    pages, start = [], 0
+    for place, text in enumerate(texts):
+        end = start + len(text) + (len(_PAGE_BREAK) if text and place < last else 0)
+        pages.append(Page(place + 1, start, end))
+        start = end
+    return _PAGE_BREAK.join(filter(None, texts)), tuple(pages)
+
+
+def _headings(outline: Sequence[OutlineEntry], text: str, pages: Sequence[Page]) -> Iterator[Heading]:
+    """Yield the outline's entries where their titles stand on their pages, else at the page's top."""
+    found: list[Heading] = []
+    for entry in outline:
+        title = " ".join(normalise(entry.title).text.split())
+        if not title:
+            continue
+        page = pages[entry.page]
+        words = r"\s+".join(map(re.escape, title.split()))
+        line = re.compile(rf"^[ \t]*(?:[\dA-Z]+(?:\.\d+)*\.?\s+)?{words}", re.MULTILINE | re.IGNORECASE)
+        match = line.search(text, page.start, page.end)
+        found.append(Heading(entry.level, title, match.start() if match else page.start))
+    yield from sorted(found, key=lambda heading: heading.start)
+
+
+def _title(title: str, name: str) -> str:
+    """Return the title in the metadata, unless it is what programs put there when nobody wrote one."""
+    title = " ".join(normalise(title).text.split()).removeprefix("Microsoft Word - ")
+    return "" if _NO_TITLE.fullmatch(title) or title == PurePosixPath(name).stem else title
+
+
+def _metadata(raw: dict[str, str]) -> dict[str, str]:
+    found = {}
+    for key, word in _FIELDS.items():
+        value = " ".join(normalise(raw.get(key, "")).text.split())
+        if word in ("created", "modified"):
+            date = _DATE.match(value)
+            value = "-".join(filter(None, date.groups())) if date else ""
+        if value and value not in ("anonymous", "unspecified"):
+            found[word] = value
+    return found
+
+
+def _coverage(raw_pages: Sequence[str | None], texts: Sequence[str]) -> Iterator[str]:
+    """Yield what is missing: pages that could not be loaded, and pages without text."""
+    broken = [place + 1 for place, page in enumerate(raw_pages) if page is None]
+    if broken:
+        shown = ", ".join(map(str, broken[:10])) + (" ..." if len(broken) > 10 else "")
+        yield f"{len(broken)} of {len(texts)} pages cannot be read: {shown}"
+    n_empty = sum(not text for text in texts) - len(broken)
+    if n_empty:
+        yield f"{n_empty} of {len(texts)} pages have no text (scanned?)"

@@ -1,0 +1,55 @@
+"""A second opinion on PDF pages that PDFium finds empty or cannot load; the only importer of pypdf.
+
+pypdf is pure Python and slow, and single pages can keep it busy for minutes, so it is asked about few and small pages.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+__all__ = ["second_opinion"]
+
+_MAX_PAGES = 20
+_MAX_CONTENT_BYTES = 1_000_000  # of one page's raw content streams
+
+
+def second_opinion(data: bytes, places: Sequence[int] | None) -> dict[int, str]:
+    """Return the text of those pages (counted from 0; None: all) that have any by pypdf; at most 20 are tried.
+
+    A page or a file that pypdf cannot read has no text: the caller already knows that something is wrong with it.
+    """
+    # Imported late: few files need it, and it takes longer to load than most take to read.
+    from pypdf import PdfReader
+
+    logging.getLogger("pypdf").addHandler(logging.NullHandler())  # its remarks on odd files are not for the terminal
+    found: dict[int, str] = {}
+    try:
+        reader = PdfReader(BytesIO(data), strict=False)
+        pages = reader.pages
+        for place in range(len(pages)) if places is None else places:
+            if place < len(pages) and (text := _text(pages[place])).strip():
+                found[place] = text
+            if len(found) == _MAX_PAGES:
+                break
+    except Exception:  # strangers' bytes can raise anything
+        return found
+    return found
+
+
+def _text(page: Any) -> str:
+    """Return the text of a page that has fonts and is small enough to try."""
+    try:
+        resources = page.get("/Resources")
+        fonts = resources.get_object().get("/Font") if resources is not None else None
+        contents = page.get("/Contents")
+        if not fonts or contents is None:
+            return ""
+        streams = contents.get_object()
+        parts = streams if isinstance(streams, list) else [streams]
+        size = sum(len(getattr(part.get_object(), "_data", b"")) for part in parts)
+        return str(page.extract_text()) if size <= _MAX_CONTENT_BYTES else ""
+    except Exception:  # strangers' bytes can raise anything
+        return ""
