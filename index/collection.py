@@ -1,0 +1,290 @@
+"""A collection: the one handle that others hold to read, search and write it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from index import store
+from index.check import compare_rows, document_problems, vector_problems
+from index.database import Database
+from index.keyword_leg import KeywordLeg
+from index.locks import WriterLock
+from index.migrations import COLLECTION_STEPS
+from index.records import (
+    EXACT_LIMIT,
+    METRIC,
+    CollectionConfig,
+    CollectionStatus,
+    DerivedStatus,
+    DocumentInfo,
+    LedgerEntry,
+    LedgerState,
+)
+from index.vector_leg import VectorLeg
+from index.vector_store import VectorSpace, VectorStore
+from index.writer import Writer
+from rag.errors import IndexMismatchError
+from rag.types import Chunk, Document, FloatArray
+
+__all__ = [
+    "Collection",
+    "CollectionConfig",
+    "CollectionStatus",
+    "DerivedStatus",
+    "DocumentInfo",
+    "LedgerEntry",
+    "LedgerState",
+    "Writer",
+    "create_collection_files",
+]
+
+
+class Collection:
+    """Documents, their chunks, and two ways to search them; got from a Library, used as a context manager.
+
+    SQLite is the truth and the derived indexes follow it: a search sees every document committed before it began, by
+    whichever process. Every method may be called from any thread. ``row`` numbers are for use inside ``index`` only.
+    Raises CollectionNotFoundError once another process has deleted or rebuilt the collection: open it again.
+    """
+
+    def __init__(self, folder: Path, vectors: VectorStore, *, exact_limit: int = EXACT_LIMIT) -> None:
+        self.name = folder.name
+        self._folder = folder
+        self._vectors = vectors
+        self._database = Database(folder / "collection.db", COLLECTION_STEPS)
+        try:
+            with self._database.reading() as connection:
+                self.config = store.config(connection)
+        except BaseException:
+            self._database.close()
+            raise
+        self.space = VectorSpace(self.config.model, self.config.dimensions)
+        self._vector_leg = VectorLeg(
+            folder / "vectors.faiss", self._database, vectors, space=self.space, exact_limit=exact_limit
+        )
+        self._keyword_leg = KeywordLeg(folder / "keywords", self._database)
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def require(self, config: CollectionConfig) -> None:
+        """Raise IndexMismatchError, saying what differs, unless the collection was made with this configuration."""
+        differences = [
+            f"{field.name} {_shown(getattr(self.config, field.name))} instead of {_shown(getattr(config, field.name))}"
+            for field in fields(config)
+            if getattr(self.config, field.name) != getattr(config, field.name)
+        ]
+        if differences:
+            raise IndexMismatchError(
+                f"collection {self.name!r} was made with {', '.join(differences)}; go back to those settings, or run"
+                " `rag ingest --rebuild`"
+            )
+
+    # --- searching ---------------------------------------------------------------------------------------------------
+
+    def search_vectors(self, vector: FloatArray, *, k: int) -> list[tuple[int, float]]:
+        """Return at most ``k`` (row, cosine), best first, for a query vector of unit length."""
+        return self._confirmed(self._vector_leg.search(vector, k=k))
+
+    def search_keywords(self, query: str, *, k: int) -> list[tuple[int, float]]:
+        """Return at most ``k`` (row, BM25) that share a term with the query, best first."""
+        return self._confirmed(self._keyword_leg.search(query, k=k))
+
+    def refresh(self) -> None:
+        """Bring both derived indexes up to date now, instead of at the next search."""
+        self._vector_leg.refresh()
+        self._keyword_leg.refresh()
+
+    def _confirmed(self, hits: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        with self._database.reading() as connection:
+            there = store.chunk_ids(connection, [row for row, _ in hits])
+        return [hit for hit in hits if hit[0] in there]
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def rows(self) -> list[int]:
+        """Return the row of every chunk, ascending."""
+        with self._database.reading() as connection:
+            return store.chunk_rows(connection)
+
+    def chunks(self, rows: Sequence[int]) -> dict[int, Chunk]:
+        """Return the chunks of rows; those deleted meanwhile are left out."""
+        with self._database.reading() as connection:
+            return store.chunks(connection, rows)
+
+    def chunk_ids(self, rows: Sequence[int]) -> dict[int, str]:
+        """Return the chunk ids of rows, without reading texts; those deleted meanwhile are left out."""
+        with self._database.reading() as connection:
+            return store.chunk_ids(connection, rows)
+
+    def vectors_of(self, rows: Sequence[int]) -> FloatArray:
+        """Return the vectors of rows, (n, dimensions) in their order; zeros where the model could not read the text."""
+        with self._database.reading() as connection:
+            addresses = store.addresses_of(connection, rows)
+        found = self._vectors.get(self.space, list(addresses.values()))
+        vectors = np.zeros((len(rows), self.config.dimensions), np.float32)
+        for place, row in enumerate(rows):
+            vector = found.get(addresses[row]) if row in addresses else None
+            if vector is not None:
+                vectors[place] = vector
+        return vectors
+
+    def addresses(self) -> set[bytes]:
+        """Return the content addresses of all chunks, the unreadable ones too."""
+        with self._database.reading() as connection:
+            return store.all_addresses(connection)
+
+    def iter_chunks(self) -> Iterator[tuple[int, Chunk, FloatArray | None]]:
+        """Yield (row, chunk, vector) of the whole collection, a document at a time; None where it has no vector."""
+        for info in self.documents():
+            with self._database.reading() as connection:
+                records = store.document_chunks(connection, info.id)
+                addresses = store.addresses_of(connection, [row for row, _ in records])
+            found = self._vectors.get(self.space, list(addresses.values()))
+            for row, chunk in records:
+                yield row, chunk, found.get(addresses[row]) if row in addresses else None
+
+    def documents(self) -> list[DocumentInfo]:
+        """Return all documents without their texts, by id."""
+        with self._database.reading() as connection:
+            return store.documents(connection)
+
+    def document(self, document_id: str) -> Document:
+        """Return a document as it was read. Raises DocumentNotFoundError."""
+        with self._database.reading() as connection:
+            return store.document(connection, document_id)
+
+    def document_chunks(self, document_id: str) -> list[Chunk]:
+        """Return a document's chunks in the order of its text. Raises DocumentNotFoundError."""
+        with self._database.reading() as connection:
+            return [chunk for _, chunk in store.document_chunks(connection, document_id)]
+
+    def text(self, document_id: str, start: int, end: int) -> str:
+        """Return the characters [start, end) of a document's text. Raises DocumentNotFoundError."""
+        with self._database.reading() as connection:
+            return store.text(connection, document_id, start, end)
+
+    def title(self, document_id: str) -> str:
+        """Return a document's title. Raises DocumentNotFoundError."""
+        with self._database.reading() as connection:
+            return store.title(connection, document_id)
+
+    def page_at(self, document_id: str, offset: int) -> int | None:
+        """Return the page that holds the character at ``offset``; None for formats without pages."""
+        with self._database.reading() as connection:
+            return store.page_at(connection, document_id, offset)
+
+    def ledger(self, root: str | None = None) -> dict[str, LedgerEntry]:
+        """Return what became of each input path, by path; of one ingested folder, or of all."""
+        with self._database.reading() as connection:
+            return store.ledger(connection, root)
+
+    def runs(self) -> list[dict[str, object]]:
+        """Return the reports of past runs, oldest first."""
+        with self._database.reading() as connection:
+            return store.runs(connection)
+
+    # --- writing and checking ----------------------------------------------------------------------------------------
+
+    def writer(self, holder: str) -> Writer:
+        """Return a Writer; entering its ``with`` block takes the collection's lock.
+
+        ``holder`` is the command or activity, for the message to whoever comes second: that one gets
+        CollectionLockedError at once. A lock left by a process that died is no obstacle.
+        """
+        return Writer(
+            self._database,
+            self._vectors,
+            space=self.space,
+            lock=WriterLock(self._folder, name=self.name),
+            holder=holder,
+            finish=self._finish_writing,
+        )
+
+    def status(self) -> CollectionStatus:
+        """Return the counts, the sizes, and the state of the derived indexes, changing nothing."""
+        with self._database.reading() as connection:
+            n_documents, n_chunks, n_tokens, n_unreadable, changed_at = store.counts(connection)
+            states = dict(connection.execute("SELECT state, count(*) FROM ledger GROUP BY state ORDER BY state"))
+            seq = store.last_position(connection).seq
+            vectors = self._vector_leg.status(connection, n_expected=n_chunks - n_unreadable)
+            keywords = self._keyword_leg.status(connection, n_expected=n_chunks)
+        return CollectionStatus(
+            name=self.name,
+            config=self.config,
+            n_documents=n_documents,
+            n_chunks=n_chunks,
+            n_tokens=n_tokens,
+            n_unreadable=n_unreadable,
+            ledger=states,
+            size_bytes={
+                "collection": sum(_size(path) for path in self._folder.glob("collection.db*")),
+                "vectors": _size(self._folder / "vectors.faiss"),
+                "keywords": sum(_size(path) for path in self._folder.glob("keywords/*")),
+            },
+            changed_at=changed_at,
+            seq=seq,
+            vectors=vectors,
+            keywords=keywords,
+            writer=WriterLock(self._folder, name=self.name).holder(),
+        )
+
+    def check(self) -> list[str]:
+        """Compare documents, vectors and both derived indexes in depth; return the problems in words, none when whole.
+
+        It first brings the derived indexes up to date, as a search would. Not to be run beside a writer: what comes
+        or goes meanwhile is reported.
+        """
+        keywords, vectors = self._keyword_leg.rows(), self._vector_leg.rows()
+        with self._database.reading() as connection:
+            readable = [row for row, _ in store.readable_rows(connection)]
+            return [
+                *document_problems(connection),
+                *vector_problems(connection, self._vectors, self.space),
+                *compare_rows("vectors.faiss", vectors, readable),
+                *compare_rows("keywords", keywords, store.chunk_rows(connection)),
+            ]
+
+    def _finish_writing(self) -> None:
+        self.refresh()
+        self._vector_leg.save()
+
+
+def create_collection_files(folder: Path, config: CollectionConfig) -> None:
+    """Write an empty ``collection.db`` with a configuration into a folder."""
+    database = Database(folder / "collection.db", COLLECTION_STEPS, create=True)
+    try:
+        with database.writing() as connection:
+            connection.executemany(
+                "INSERT INTO meta (key, value) VALUES (?, ?)",
+                [("config", json.dumps({**asdict(config), "metric": METRIC})), ("mark", secrets.token_hex(8))],
+            )
+    finally:
+        database.close()
+
+
+def _shown(value: object) -> str:
+    chunking = getattr(value, "tokens", None)
+    return repr(value) if chunking is None else f"{chunking} tokens overlapping by {getattr(value, 'overlap', 0)}"
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):  # another process may be merging or checkpointing
+        return path.stat().st_size
+    return 0

@@ -1,0 +1,167 @@
+"""A library: a folder of collections that share their vectors.
+
+<library>/vectors.db                      vectors by content, for all collections
+<library>/collections/<name>/             one folder a collection
+    collection.db                         the truth: documents, chunks, ledger
+    vectors.faiss, keywords/              derived: may be deleted at any time
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import unicodedata
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from index.collection import Collection, create_collection_files
+from index.locks import WriterLock
+from index.records import EXACT_LIMIT, CollectionConfig
+from index.vector_store import VectorSpace, VectorStore
+from rag.errors import CollectionError, CollectionExistsError, CollectionNotFoundError
+
+__all__ = ["CollectionConfig", "Library", "check_collection_name"]
+
+_NAME = re.compile(r"\w[\w.-]*")
+_MAX_NAME_BYTES = 100
+
+
+class Library:
+    """Opens, makes and deletes collections; a context manager that closes what it opened."""
+
+    def __init__(self, folder: Path, vectors: VectorStore, *, exact_limit: int = EXACT_LIMIT) -> None:
+        self.folder = folder
+        self.vectors = vectors
+        self._exact_limit = exact_limit
+        self._opened: list[Collection] = []
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = False, exact_limit: int = EXACT_LIMIT) -> Library:
+        """Open a library; ``create`` makes it where there is none, else that is a CollectionNotFoundError.
+
+        A collection of more than ``exact_limit`` chunks is searched through codes, with exact rescoring.
+        """
+        if not create and not (folder / "vectors.db").exists():
+            raise CollectionNotFoundError(f"no library in {folder}; run `rag ingest FOLDER` to make one")
+        if create:
+            try:
+                (folder / "collections").mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CollectionError(f"cannot make a library in {folder}: {error}; choose another folder") from error
+        return cls(folder, VectorStore(folder / "vectors.db", create=create), exact_limit=exact_limit)
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the vector store and every collection opened through this library."""
+        opened, self._opened = self._opened, []
+        for collection in opened:
+            collection.close()
+        self.vectors.close()
+
+    def collections(self) -> list[str]:
+        """Return the names of the collections, sorted."""
+        folder = self.folder / "collections"
+        if not folder.is_dir():
+            return []
+        return sorted(path.name for path in folder.iterdir() if _is_name(path.name) and _is_collection(path))
+
+    def create(self, name: str, config: CollectionConfig) -> Collection:
+        """Make an empty collection and open it. Raises CollectionExistsError, or CollectionError for a bad name."""
+        path = self._path(name)
+        temporary = path.with_name(f".new-{secrets.token_hex(8)}")
+        try:
+            temporary.mkdir(parents=True)
+            create_collection_files(temporary, config)
+            os.rename(temporary, path)  # subtle: fails where a folder of this name has files; that is the check
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if path.exists():
+                raise CollectionExistsError(f"collection {name!r} is already there; choose another name") from error
+            raise CollectionError(f"cannot make collection {name!r} in {self.folder}: {error}") from error
+        return self.open_collection(name)
+
+    def open_collection(self, name: str) -> Collection:
+        """Open a collection. Raises CollectionNotFoundError, which says what there is."""
+        path = self._path(name)
+        if not _is_collection(path):
+            raise self._not_found(name)
+        collection = Collection(path, self.vectors, exact_limit=self._exact_limit)
+        self._opened.append(collection)
+        return collection
+
+    def delete(self, name: str) -> None:
+        """Delete a collection and its files; its vectors stay until ``prune``.
+
+        Raises CollectionNotFoundError, and CollectionLockedError while somebody is writing to it.
+        """
+        path = self._path(name)
+        if not _is_collection(path):
+            raise self._not_found(name)
+        doomed = path.with_name(f".deleted-{secrets.token_hex(8)}")
+        lock = WriterLock(path, name=name)
+        lock.acquire(f"deleting {name}")
+        try:
+            os.rename(path, doomed)  # one step: there is never half a collection under the name
+        except OSError as error:
+            raise CollectionError(f"cannot delete collection {name!r}: {error}") from error
+        finally:
+            lock.release()
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def prune(self) -> int:
+        """Delete the vectors that no collection uses, and what interrupted deletions left; returns how many vectors.
+
+        Takes the writer lock of every collection: CollectionLockedError while somebody is writing.
+        """
+        keep: dict[VectorSpace, set[bytes]] = {}
+        with ExitStack() as stack:
+            for name in self.collections():
+                lock = WriterLock(self._path(name), name=name)
+                lock.acquire("pruning the library")
+                stack.callback(lock.release)
+                with Collection(self._path(name), self.vectors) as collection:
+                    keep.setdefault(collection.space, set()).update(collection.addresses())
+            n_pruned = self.vectors.prune(keep)
+            for leftover in (self.folder / "collections").glob(".deleted-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+        return n_pruned
+
+    def _path(self, name: str) -> Path:
+        check_collection_name(name)
+        return self.folder / "collections" / name
+
+    def _not_found(self, name: str) -> CollectionNotFoundError:
+        there = ", ".join(map(repr, self.collections())) or "none yet"
+        return CollectionNotFoundError(f"no collection {name!r} in {self.folder}; there are: {there}")
+
+
+def check_collection_name(name: str) -> None:
+    """Raise CollectionError unless a name is letters, digits, ``-_.``, beginning with a letter or digit."""
+    if not _is_name(name):
+        raise CollectionError(
+            f"{name!r} cannot be the name of a collection: use letters, digits, '-', '_' and '.', a letter or digit"
+            f" first, at most {_MAX_NAME_BYTES} bytes"
+        )
+
+
+def _is_name(name: str) -> bool:
+    return (
+        _NAME.fullmatch(name) is not None
+        and not name.endswith(".")
+        and unicodedata.is_normalized("NFC", name)
+        and len(name.encode()) <= _MAX_NAME_BYTES
+    )
+
+
+def _is_collection(path: Path) -> bool:
+    return (path / "collection.db").is_file()

@@ -1,0 +1,165 @@
+"""The schemas, as numbered steps; ``PRAGMA user_version`` counts the steps a file has taken.
+
+A step is never edited after release: a change is a new step. Text is stored as UTF-8, with lone surrogates let through
+(see ``index.database``). Times are Unix seconds.
+
+collection.db
+  meta       the configuration and the collection's own id
+  documents  one row a document; ``number`` is internal, ``id`` is what users see
+  segments   the document's text in pieces of ``SEGMENT`` characters, so that slicing a huge document is cheap
+  pages      ``place`` counts from 0 in reading order; spans are characters of the text
+  headings   likewise
+  chunks     ``row`` is the number FAISS and the keyword index know a chunk by: never reused. No text: it is cut from
+             the segments. ``address`` is the content address of its vector, ``readable`` 0 where the model has none
+  changes    the history that the derived indexes follow: rows [first_row, last_row] came or went
+  ledger     what became of each input path
+  roots      which folders were ingested, and what their document ids begin with
+  runs       one JSON report a run
+
+vectors.db
+  spaces     a (model, dimensions) pair
+  vectors    ``embedding`` is float32 little-endian, of unit length: ``numpy.frombuffer(embedding, "<f4")``.
+             NULL: the model cannot read the text, which is worth remembering
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from rag.errors import IndexMismatchError
+
+__all__ = ["COLLECTION_STEPS", "SEGMENT", "VECTORS_STEPS", "migrate"]
+
+SEGMENT = 16_384
+"""Characters in a segment: a chunk of 1,000 characters costs one read of a few pages."""
+
+Step = Sequence[str]
+
+_COLLECTION_1: Step = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE documents (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        title TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        media_type TEXT NOT NULL,
+        reader TEXT NOT NULL,
+        n_characters INTEGER NOT NULL,
+        n_pages INTEGER NOT NULL,
+        n_chunks INTEGER NOT NULL,
+        n_tokens INTEGER NOT NULL,
+        metadata TEXT NOT NULL,
+        warnings TEXT NOT NULL,
+        changed_at REAL NOT NULL
+    )""",
+    """CREATE TABLE segments (
+        document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        place INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        UNIQUE (document, place)
+    )""",
+    """CREATE TABLE pages (
+        document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        place INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        "end" INTEGER NOT NULL,
+        PRIMARY KEY (document, place)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE headings (
+        document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        place INTEGER NOT NULL,
+        level INTEGER NOT NULL,
+        title TEXT NOT NULL,
+        start INTEGER NOT NULL,
+        PRIMARY KEY (document, place)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE chunks (
+        "row" INTEGER PRIMARY KEY AUTOINCREMENT,
+        document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        start INTEGER NOT NULL,
+        "end" INTEGER NOT NULL,
+        n_tokens INTEGER NOT NULL,
+        page INTEGER,
+        headings TEXT NOT NULL,
+        address BLOB NOT NULL,
+        readable INTEGER NOT NULL
+    )""",
+    "CREATE INDEX chunks_of_document ON chunks (document)",
+    """CREATE TABLE changes (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL CHECK (kind IN ('add', 'remove')),
+        first_row INTEGER NOT NULL,
+        last_row INTEGER NOT NULL,
+        mark TEXT NOT NULL,
+        changed_at REAL NOT NULL
+    )""",
+    """CREATE TABLE ledger (
+        path TEXT PRIMARY KEY,
+        root TEXT NOT NULL,
+        state TEXT NOT NULL,
+        sha256 TEXT,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL,
+        inode TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        retriable INTEGER NOT NULL,
+        n_pages INTEGER NOT NULL,
+        n_chunks INTEGER NOT NULL,
+        n_tokens INTEGER NOT NULL,
+        warnings TEXT NOT NULL,
+        reader TEXT NOT NULL,
+        updated_at REAL NOT NULL
+    )""",
+    "CREATE INDEX ledger_of_root ON ledger (root)",
+    "CREATE TABLE roots (root TEXT PRIMARY KEY, prefix TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE runs (number INTEGER PRIMARY KEY AUTOINCREMENT, finished_at REAL NOT NULL, report TEXT NOT NULL)",
+)
+
+_VECTORS_1: Step = (
+    """CREATE TABLE spaces (
+        number INTEGER PRIMARY KEY,
+        model TEXT NOT NULL,
+        dimensions INTEGER NOT NULL,
+        UNIQUE (model, dimensions)
+    )""",
+    """CREATE TABLE vectors (
+        number INTEGER PRIMARY KEY,
+        space INTEGER NOT NULL REFERENCES spaces,
+        address BLOB NOT NULL,
+        embedding BLOB,
+        UNIQUE (space, address)
+    )""",
+)
+
+COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1,)
+VECTORS_STEPS: Sequence[Step] = (_VECTORS_1,)
+
+
+def migrate(connection: sqlite3.Connection, steps: Sequence[Step], *, path: str) -> None:
+    """Bring a file up to the last step, in one transaction. Raises IndexMismatchError for a newer file."""
+    if _version(connection, steps, path=path) == len(steps):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # subtle: another process may have migrated while this one waited for the lock.
+        for step in steps[_version(connection, steps, path=path) :]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(steps)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection, steps: Sequence[Step], *, path: str) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(steps):
+        raise IndexMismatchError(
+            f"{path} has format {version}, this version of Footnote knows up to {len(steps)}; upgrade Footnote"
+        )
+    return version

@@ -1,0 +1,136 @@
+"""Nearest neighbours with FAISS (imported here only): exact while small, one-bit codes with exact rescoring beyond.
+
+Beyond ``EXACT_LIMIT`` chunks the index keeps RaBitQ codes (dimensions / 8 bytes a row, and 8 more) and rescores its
+best candidates on the full-precision vectors, which the caller looks up: 1 M x 384 in about 60 MB. The plain RaBitQ
+index is used rather than its FastScan twin because it takes selectors (filters) and is no slower for single queries.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from index.exact import RowArray, checked_query, checked_rows
+from index.records import EXACT_LIMIT
+from rag.types import FloatArray
+
+__all__ = ["FaissIndex", "Lookup"]
+
+_RESCORED = 400  # candidates rescored at least, whatever k: recall@10 was 1.000 with 200 of 1 M
+_OVERSAMPLING = 4  # and this many for each hit asked for
+_CORE_FLAGS = {
+    "SkylakeX": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "Haswell": {"avx2", "fma"},
+}
+
+Lookup = Callable[[RowArray], tuple[RowArray, FloatArray]]
+"""Returns the full-precision vectors of rows, with the rows it found: those deleted meanwhile are left out."""
+
+
+def _blas_core() -> str | None:
+    """Return the kernel family OpenBLAS should use here, None to let it choose (no /proc, or an older CPU)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    flags = next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), set())
+    return next((core for core, needed in _CORE_FLAGS.items() if needed <= flags), None)
+
+
+# subtle: the OpenBLAS 0.3.15 inside faiss takes SSE3 kernels on CPUs newer than itself, and batch search is 4-5x slower
+# for it. It reads this variable once, when faiss is loaded; other libraries and child processes do not get to see it.
+_CORE = None if "OPENBLAS_CORETYPE" in os.environ else _blas_core()
+if _CORE is not None:
+    os.environ["OPENBLAS_CORETYPE"] = _CORE
+try:
+    import faiss
+finally:
+    if _CORE is not None:
+        del os.environ["OPENBLAS_CORETYPE"]
+
+
+class FaissIndex:
+    """A VectorIndex over FAISS. Starts flat; turns to codes when it outgrows ``exact_limit``, and stays so."""
+
+    def __init__(self, dimensions: int, *, lookup: Lookup, exact_limit: int = EXACT_LIMIT) -> None:
+        self._dimensions = dimensions
+        self._lookup = lookup
+        self._exact_limit = exact_limit
+        self._faiss = faiss.IndexIDMap2(faiss.IndexFlatIP(dimensions))
+        self._coded = False
+
+    def __len__(self) -> int:
+        return int(self._faiss.ntotal)
+
+    @property
+    def kind(self) -> str:
+        return "rabitq" if self._coded else "flat"
+
+    def rows(self) -> RowArray:
+        return np.sort(self._ids())
+
+    def add(self, rows: RowArray, vectors: FloatArray) -> None:
+        rows, vectors = checked_rows(rows, vectors, dimensions=self._dimensions)
+        if not rows.size:
+            return
+        if not self._coded and len(self) + len(rows) > self._exact_limit:
+            self._turn_to_codes(rows, vectors)
+        else:
+            self._faiss.add_with_ids(vectors, rows)
+
+    def remove(self, rows: RowArray) -> int:
+        rows = np.ascontiguousarray(rows, np.int64)
+        if not rows.size or not len(self):
+            return 0
+        return int(self._faiss.remove_ids(faiss.IDSelectorBatch(rows)))
+
+    def search(self, vector: FloatArray, *, k: int) -> list[tuple[int, float]]:
+        query = checked_query(vector, dimensions=self._dimensions, k=k)
+        if not len(self):
+            return []
+        wanted = max(_RESCORED, _OVERSAMPLING * k) if self._coded else k
+        scores, found = self._faiss.search(query[np.newaxis], min(wanted, len(self)))
+        real = found[0] >= 0  # FAISS pads with -1
+        rows, cosines = found[0][real], scores[0][real]
+        if self._coded:
+            rows, vectors = self._lookup(rows)
+            cosines = vectors @ query
+        best = np.lexsort((rows, -cosines))[:k]
+        return [(int(rows[place]), float(cosines[place])) for place in best]
+
+    def dump(self) -> bytes:
+        """Return the index as FAISS writes it: ``faiss.read_index`` reads it back from a file."""
+        return bytes(faiss.serialize_index(self._faiss))
+
+    @classmethod
+    def load(cls, dump: bytes, *, dimensions: int, lookup: Lookup, exact_limit: int = EXACT_LIMIT) -> FaissIndex:
+        """Return the index of a dump. Raises ValueError when it is not one of these dimensions.
+
+        Check that the bytes are as they were written before calling this: FAISS trusts them.
+        """
+        try:
+            loaded = faiss.deserialize_index(np.frombuffer(dump, np.uint8))
+        except RuntimeError as error:
+            raise ValueError(f"FAISS cannot read this index: {error}") from error
+        if not isinstance(loaded, faiss.IndexIDMap2) or loaded.d != dimensions:
+            raise ValueError(f"not an index of {dimensions} dimensions with row numbers")
+        index = cls(dimensions, lookup=lookup, exact_limit=exact_limit)
+        index._faiss = loaded
+        index._coded = isinstance(faiss.downcast_index(loaded.index), faiss.IndexRaBitQ)
+        return index
+
+    def _ids(self) -> RowArray:
+        return np.array(faiss.vector_to_array(self._faiss.id_map), np.int64)
+
+    def _turn_to_codes(self, rows: RowArray, vectors: FloatArray) -> None:
+        """Replace the flat index by codes; their centre is the mean of all the vectors of this moment."""
+        flat = faiss.downcast_index(self._faiss.index)
+        everything = np.concatenate([flat.reconstruct_n(0, flat.ntotal), vectors])
+        codes = faiss.IndexRaBitQ(self._dimensions, faiss.METRIC_INNER_PRODUCT)
+        codes.train(everything)
+        coded = faiss.IndexIDMap2(codes)
+        coded.add_with_ids(everything, np.concatenate([self._ids(), rows]))
+        self._faiss, self._coded = coded, True
