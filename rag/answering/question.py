@@ -25,8 +25,8 @@ _NOTICES: dict[tuple[Notice, bool], str] = {
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _OTHER_CJK = re.compile(r"[\u3040-\u30ff\uac00-\ud7af]")
 _BACK_REFERENCE = re.compile(
-    r"\b(?:it|its|they|them|their|he|him|his|she|her|hers|this|that|these|those|there|one|ones|former|latter|same"
-    r"|above|previous|again|else|instead|why)\b|[它他她这那此该其]|上述|前者|后者|为什么|呢",
+    r"\b(?:it|its|they|them|their|he|him|his|she|her|hers|this|these|those|former|latter|same|above|previous)\b"
+    r"|它|她|(?<!其)他|这|那|(?<!应)该|其(?![他中实余])|(?<![因如])此|上述|前者|后者|呢",
     re.IGNORECASE,
 )
 _MAX_ELLIPTIC_WORDS = 4
@@ -43,7 +43,7 @@ def checked_question(question: str) -> str:
 def reads_chinese(text: str) -> bool:
     """Tell whether a text is Chinese: Han characters, no kana or hangul, and not just a few among Latin words."""
     n_han = len(_HAN.findall(text))
-    return n_han > 0 and not _OTHER_CJK.search(text) and n_han * 2 >= len(re.findall(r"[A-Za-z]+", text))
+    return n_han > 0 and not _OTHER_CJK.search(text) and n_han * 2 > len(re.findall(r"[A-Za-z]+", text))
 
 
 def notice(which: Notice, question: str) -> str:
