@@ -8,8 +8,8 @@ what is shipped is what is described here, already fused, and needs no optimisat
 
 How 23 MB come close to 90 MB:
 
-- Activations are quantised per token (one scale a row), not per tensor. The vector of a text therefore does not depend on
-  the texts it shares a batch with, and an outlier in one token costs the others nothing.
+- Activations are quantised per token (one scale a row), not per tensor. The vector of a text therefore does not depend
+  on the texts it shares a batch with, and an outlier in one token costs the others nothing.
 - Weights are quantised per output column, after each input channel's outliers have been moved from the activations into
   the weights (SmoothQuant, Xiao et al., ICML 2023, equation 4), calibrated on the English model card in the wheel.
 - x86 processors without VNNI add the products of two neighbouring bytes in 16 bits, which saturates. The scale of
@@ -156,8 +156,8 @@ def smoothing_factors(weight: Array, peaks: Array) -> Array:
 def quantise_columns(weight: Array) -> tuple[NDArray[np.int8], Array]:
     """Return int8 weights (inputs, outputs) and the scale of each column.
 
-    For inputs 2j and 2j + 1 the positive weights add to at most 128, and so do the negative ones: multiplied by unsigned
-    bytes and added, a pair stays within 16 bits (255 * 128 = 32640).
+    For inputs 2j and 2j + 1 the positive weights add to at most 128, and so do the negative ones: multiplied by
+    unsigned bytes and added, a pair stays within 16 bits (255 * 128 = 32640).
     """
     largest = np.abs(weight).max(axis=0) / 127
     for part in (np.maximum(weight, 0), np.maximum(-weight, 0)):
@@ -189,7 +189,7 @@ class Graph:
         return self.node(op, inputs, output, domain="com.microsoft", **attributes)
 
     def linear(self, x: str, name: str, weight: Array, peaks: Array) -> str:
-        """Multiply (batch, length, inputs) by a weight in 8 bits: scale channels, quantise rows, multiply, scale back."""
+        """Multiply (batch, length, inputs) by a weight in 8 bits: smooth, quantise rows, multiply, scale back."""
         factors = smoothing_factors(weight, peaks)
         weights, scale = quantise_columns(weight * factors[:, None])
         smooth = self.node("Mul", [x, self.constant(f"{name}.smooth", 1 / factors)], f"{name}.x")
@@ -319,8 +319,8 @@ def write(original: Path, model: bytes, cosine: dict[str, float]) -> None:
         "licence": "Apache-2.0",
         "original_sha256": SHA256,
         "shipped_sha256": {name: sha256(TARGET / name) for name in ("model.onnx", "tokenizer.json")},
-        "changes": "Weights and word embeddings quantised to 8 bits; positions beyond 256 and the pooler left out; mean "
-        "pooling and normalisation added to the graph. tokenizer.json is unchanged.",
+        "changes": "Weights and word embeddings quantised to 8 bits; positions beyond 256 and the pooler left out; "
+        "mean pooling and normalisation added to the graph. tokenizer.json is unchanged.",
         "cosine_to_original": cosine,
         "built_by": "scripts/build_embedder.py",
         "built_on": datetime.date.today().isoformat(),
