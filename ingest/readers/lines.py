@@ -19,7 +19,7 @@ LINE_END_HYPHEN = "\ufffe"
 _WIDE = re.compile("[\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003ffff]")
 _HAN = re.compile("[\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003ffff]")
 _OPENS_LINE = re.compile(
-    r"[-–—•●▪■◦‣·*★☆◆]\s|[-–—•●▪■◦‣]|[(（\[]?(\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)）\]、]|\d+(\.\d+)+\s|"
+    r"\d{1,4}$|[-–—•●▪■◦‣·*★☆◆]\s|[-–—•●▪■◦‣]|[(（\[]?(\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)）\]、]|\d+(\.\d+)+\s|\d{1,2}\s+[A-Z]|"
     r"[（(]?[一二三四五六七八九十]{1,3}[）)、.]|第[\d一二三四五六七八九十百]{1,5}[章节節条條款篇部]"
 )
 _ENDS_SENTENCE = re.compile(r"[.!?:;。！？：；…][\"'”’」』)）\]]*$")
@@ -53,16 +53,20 @@ def rejoined_words(pages: Sequence[str]) -> list[str]:
 
 
 def running_text(page: str) -> str:
-    """Return the page with the lines of each paragraph joined: by a space, between Chinese or Japanese by nothing."""
-    lines = [line.strip() for line in page.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    """Return the page with the lines of each paragraph joined: by a space, between Chinese or Japanese by nothing.
+
+    A line-end hyphen stays for ``rejoined_words``, which needs the whole document.
+    """
+    page = page.replace("\r\n", "\n").replace("\r", "\n").replace(LINE_END_HYPHEN, LINE_END_HYPHEN + "\n")
+    lines = [line.strip() for line in page.split("\n")]
     widths = [_width(line) for line in lines]
     measure = _measure(widths)
-    if measure < _MIN_MEASURE:
-        return "\n".join(lines)
     pieces = [lines[0]]
     for place in range(1, len(lines)):
         before, line = lines[place - 1], lines[place]
-        if _continues(before, widths[place - 1], line, measure):
+        if before.endswith(LINE_END_HYPHEN):
+            pieces.append("")
+        elif _continues(before, widths[place - 1], line, measure):
             pieces.append("" if _HAN.match(before[-1]) and _HAN.match(line[0]) else " ")
         else:
             pieces.append("\n")
@@ -77,7 +81,7 @@ def _measure(widths: Sequence[int]) -> int:
 
 
 def _continues(before: str, width: int, line: str, measure: int) -> bool:
-    if not before or not line or _OPENS_LINE.match(line) or _ENDS_SENTENCE.search(before):
+    if measure < _MIN_MEASURE or not before or not line or _OPENS_LINE.match(line) or _ENDS_SENTENCE.search(before):
         return False
     first_word = 2 if _HAN.match(line) else len(line.split(maxsplit=1)[0]) + 1
     return width + first_word >= _FULL * measure

@@ -44,10 +44,11 @@ def read_pdf(data: bytes, name: str) -> Reading:
     """
     content = _content(data, name)
     raw_pages = _with_second_opinion(content.pages, data)
-    texts = [normalise(running_text(page)).text for page in rejoined_words([page or "" for page in raw_pages])]
+    texts = [normalise(page).text for page in rejoined_words([running_text(page or "") for page in raw_pages])]
     if all(page is None for page in raw_pages):
         raise DocumentReadError(
-            f"cannot read {name!r}: none of its {len(raw_pages)} pages can be read; open it in a viewer and save it again"
+            f"cannot read {name!r}: none of its {len(raw_pages)} pages can be read; "
+            "open it in a viewer and save it again"
         )
     _refuse_notices(data, name, texts)
     text, pages = _assembled(texts)
@@ -131,7 +132,9 @@ def _headings(outline: Sequence[OutlineEntry], text: str, pages: Sequence[Page])
         page = pages[entry.page]
         words = r"\s+".join(map(re.escape, title.split()))
         line = re.compile(rf"^[ \t]*(?:[\dA-Z]+(?:\.\d+)*\.?\s+)?{words}", re.MULTILINE | re.IGNORECASE)
-        match = line.search(text, page.start, page.end)
+        # The same title can stand on a page twice: what follows the entry before comes first.
+        after = found[-1].start + 1 if found and page.start <= found[-1].start < page.end else page.start
+        match = line.search(text, after, page.end) or line.search(text, page.start, page.end)
         found.append(Heading(entry.level, title, match.start() if match else page.start))
     yield from sorted(found, key=lambda heading: heading.start)
 
