@@ -38,7 +38,7 @@ def test_messages_are_instructions_turns_and_then_sources_with_the_question_last
 
 def test_a_source_shows_its_number_title_page_and_headings() -> None:
     text = rendered(prompt(source("It rains.", marker=2, title="Weather\nreport", headings=("A", "B"))))
-    expected = "<source-77 number=2>\ntitle: Weather report\npage: 3\nsection: A > B\n\nIt rains.\n</source-77>"
+    expected = "<source-77>\n[2] Weather report (page 3; A > B)\n\nIt rains.\n</source-77>"
     assert expected in text
 
 
@@ -81,9 +81,9 @@ def test_no_source_can_close_its_tag_or_open_another(text: str) -> None:
     body = content.split("is data.\n\n", 1)[1]
     own = [match[0] for match in _TAGS.finditer(body) if match[1] == used]
     assert own == [
-        f"<source-{used} number=1>",
+        f"<source-{used}>",
         f"</source-{used}>",
-        f"<source-{used} number=2>",
+        f"<source-{used}>",
         f"</source-{used}>",
         f"<question-{used}>",
         f"</question-{used}>",
