@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from rag.settings import AnswerOptions
 from rag.types import GenerationSettings, Turn
@@ -56,6 +56,10 @@ class HistoryTurn(_Request):
     text: Annotated[str, Field(max_length=MAX_TURN_CHARACTERS)]
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class AskRequest(_Request):
     """A question. The sampling parameters are those of a chat completion; left out, the service's settings hold."""
 
@@ -70,7 +74,7 @@ class AskRequest(_Request):
     frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
     presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
     seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: Annotated[list[str] | None, BeforeValidator(_listed), Field(max_length=4)] = None
     response_format: Annotated[dict[str, Any] | None, Field(description="as in a chat completion")] = None
 
     def turns(self) -> tuple[Turn, ...]:
@@ -81,9 +85,7 @@ class AskRequest(_Request):
         given = {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
         if not given:
             return None
-        if isinstance(self.stop, str):
-            given["stop"] = (self.stop,)
-        elif self.stop is not None:
+        if self.stop is not None:
             given["stop"] = tuple(self.stop)
         usual = {name: getattr(defaults, name) for name in _SAMPLING if hasattr(defaults, name)}
         return GenerationSettings(**{**usual, **given})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Annotated, Any
 
@@ -12,9 +13,10 @@ from starlette.responses import Response
 from api import schemas
 from api.edge import JSONReply
 from api.routes.current import CurrentFootnote, needs_multipart
-from api.routes.filenames import safe_filename
 from index.records import DocumentInfo
 from ingest.report import FileResult
+from ingest.uploads import safe_name
+from rag.errors import DocumentReadError
 from rag.types import Document
 
 __all__ = ["router"]
@@ -52,6 +54,8 @@ async def upload_documents(name: str, files: list[UploadFile], footnote: Current
     A file of the same name is replaced. The whole request may be as large as `server.max_upload_mb`.
     """
     names = _safe_names(files)
+    if name != footnote.settings.collection:  # the default one is made by its first upload, others are asked for
+        await asyncio.to_thread(footnote.status, name)
     results = []
     for safe, file in zip(names, files, strict=True):
         result = await footnote.upload(safe, await file.read(), collection=name)
@@ -78,9 +82,10 @@ async def delete_document(name: str, document_id: str, footnote: CurrentFootnote
 def _safe_names(files: list[UploadFile]) -> list[str]:
     names = []
     for place, file in enumerate(files):
-        safe = safe_filename(file.filename or "")
-        if not safe:
-            raise _bad(("body", "files", place), f"{file.filename!r} is no usable file name")
+        try:
+            safe = safe_name(file.filename or "")
+        except DocumentReadError as error:
+            raise _bad(("body", "files", place), str(error)) from error
         if safe in names:
             raise _bad(("body", "files", place), f"a second file is named {safe!r}; send it in another request")
         names.append(safe)
