@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -22,7 +23,10 @@ from rag.gateway.retry import RetryPolicy, wait_before_retry
 from rag.gateway.sse import SseEvent, SseParser
 from rag.gateway.transport import HttpReply, HttpRequest, HttpStream, Timeouts, Transport
 
-__all__ = ["Endpoint", "EndpointClient"]
+__all__ = ["DONE", "Endpoint", "EndpointClient"]
+
+DONE: dict[str, Any] = {"object": "[DONE]"}
+"""Yielded last, itself and not a copy, by a stream whose end the endpoint has announced with ``[DONE]``."""
 
 _LOG = logging.getLogger(__name__)
 _DRAIN_S = 0.1
@@ -100,7 +104,7 @@ class EndpointClient:
         return await self._whole("GET", path, None)
 
     async def stream_events(self, path: str, payload: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Send JSON and yield the events of the reply, decoded, up to ``[DONE]`` or the end.
+        """Send JSON and yield the events of the reply, decoded, up to ``[DONE]`` (yielded as ``DONE``) or the end.
 
         Tried again only while nothing has been yielded. An error event raises EndpointError. A reply that is plain JSON
         after all is yielded whole. Closing the iterator closes the connection.
@@ -150,7 +154,7 @@ class EndpointClient:
         body = None
         if payload is not None:
             headers["content-type"] = "application/json"
-            body = orjson.dumps(dict(payload))
+            body = _json_bytes(payload)
         silence_s = self.endpoint.timeout_s
         return HttpRequest(
             method,
@@ -209,11 +213,14 @@ class EndpointClient:
             for event in parser.feed(chunk):
                 if event.data.strip() == b"[DONE]":
                     await _drain(stream.chunks)
+                    yield DONE
                     return
                 if value := self._decoded(event, stream, context):
                     yield value
         for event in parser.finish():
-            if event.data.strip() != b"[DONE]" and (value := self._decoded(event, stream, context)):
+            if event.data.strip() == b"[DONE]":
+                yield DONE
+            elif value := self._decoded(event, stream, context):
                 yield value
 
     def _decoded(self, event: SseEvent, stream: HttpStream, context: CallContext) -> dict[str, Any]:
@@ -241,6 +248,20 @@ def _is_base_url(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # an unclosed bracket, a port that is no number
         return False
+
+
+def _json_bytes(payload: Mapping[str, Any]) -> bytes:
+    """Return the payload as UTF-8; a lone surrogate, which UTF-8 cannot hold, becomes "?"."""
+    try:
+        return orjson.dumps(payload, default=_plain)
+    except TypeError:
+        return json.dumps(payload, default=_plain, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a request cannot hold a {type(value).__name__}")
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:

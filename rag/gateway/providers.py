@@ -349,6 +349,7 @@ GENERIC = Provider(
         EmbeddingModel("text-embedding-3-large", dimensions=3072, takes_dimensions=True, sends_base64=True),
         EmbeddingModel("", takes_dimensions=True, sends_base64=True),
     ),
+    chat=ChatQuirks(echo_reasoning=True),  # it may stand in front of a provider that wants it; others ignore it
 )
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(

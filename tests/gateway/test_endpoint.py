@@ -14,35 +14,17 @@ from rag.errors import (
     QuotaExhaustedError,
     RateLimitError,
 )
-from rag.gateway.endpoint import Endpoint, EndpointClient
-from rag.gateway.http import HttpxTransport
-from rag.gateway.providers import GENERIC, provider_named
+from rag.gateway.endpoint import DONE, Endpoint
+from rag.gateway.providers import GENERIC
 from tests.upstream import Fault, error_body
 from tests.upstream.faults import HTML_PAGE, OUT_OF_QUOTA
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hello there"}]}
 
 
-@pytest.fixture
-async def make_client(upstream):
-    transport = HttpxTransport(n_pools=2)
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    def make(**settings) -> EndpointClient:
-        settings = {"provider": GENERIC, "base_url": upstream.base_url, "timeout_s": 5.0, **settings}
-        client = EndpointClient(Endpoint(**settings), transport, sleep=sleep, uniform=lambda: 0.5, clock=lambda: 0.0)
-        client.slept = slept
-        return client
-
-    yield make
-    await transport.aclose()
-
-
-async def events(client, payload=None):
-    return [event async for event in client.stream_events("/chat/completions", {**CHAT, "stream": True})]
+async def events(client):
+    stream = client.stream_events("/chat/completions", {**CHAT, "stream": True})
+    return [event async for event in stream if event is not DONE]
 
 
 @pytest.mark.parametrize(
@@ -60,15 +42,15 @@ async def events(client, payload=None):
     ],
     ids=["429", "500", "503", "html", "cut", "hang", "200 with error", "200 with code", "x-should-retry"],
 )
-async def test_what_may_pass_is_tried_again(make_client, upstream, fault):
+async def test_what_may_pass_is_tried_again(connect, upstream, fault):
     upstream.script("chat", fault)
-    client = make_client(timeout_s=0.15)
+    client = connect(timeout_s=0.15)
     reply = await client.post_json("/chat/completions", CHAT)
     assert reply["choices"]
     upstream.script("chat", fault)
     assert await events(client)
     assert len(upstream.calls("chat")) == 4
-    assert len(client.slept) == 2
+    assert len(connect.slept) == 2
 
 
 @pytest.mark.parametrize(
@@ -89,9 +71,9 @@ async def test_what_may_pass_is_tried_again(make_client, upstream, fault):
         (Fault(body={"code": 10013, "message": "refused"}), EndpointResponseError),
     ],
 )
-async def test_what_will_not_pass_stops_at_once(make_client, upstream, fault, kind):
+async def test_what_will_not_pass_stops_at_once(connect, upstream, fault, kind):
     upstream.always("chat", fault)
-    client = make_client()
+    client = connect()
     for call in (client.post_json("/chat/completions", CHAT), events(client)):
         with pytest.raises(kind) as caught:
             await call
@@ -100,41 +82,41 @@ async def test_what_will_not_pass_stops_at_once(make_client, upstream, fault, ki
     assert len(upstream.calls("chat")) == 2
 
 
-async def test_retries_end_with_the_last_error(make_client, upstream):
+async def test_retries_end_with_the_last_error(connect, upstream):
     upstream.always("chat", Fault(status=503))
-    client = make_client(max_retries=2)
+    client = connect(max_retries=2)
     with pytest.raises(EndpointResponseError, match="overloaded") as caught:
         await client.post_json("/chat/completions", CHAT)
     assert caught.value.request_id == "req_upstream"
-    assert client.slept == [0.25, 0.5]
+    assert connect.slept == [0.25, 0.5]
     assert len(upstream.calls("chat")) == 3
 
 
-async def test_the_wish_of_the_endpoint_is_waited_for(make_client, upstream):
+async def test_the_wish_of_the_endpoint_is_waited_for(connect, upstream):
     upstream.script("chat", Fault(status=429, headers={"retry-after-ms": "4000"}))
-    client = make_client()
+    client = connect()
     await client.post_json("/chat/completions", CHAT)
-    assert client.slept == [4.5]
+    assert connect.slept == [4.5]
 
 
-async def test_timeouts_and_refused_connections_are_told_apart(make_client, upstream):
+async def test_timeouts_and_refused_connections_are_told_apart(connect, upstream):
     upstream.always("models", Fault(hang=True))
     with pytest.raises(EndpointTimeoutError):
-        await make_client(timeout_s=0.05, max_retries=0).get_json("/models")
+        await connect(timeout_s=0.05, max_retries=0).get_json("/models")
     with pytest.raises(EndpointUnreachableError):
-        await make_client(base_url="http://127.0.0.1:1/v1").get_json("/models")
+        await connect(base_url="http://127.0.0.1:1/v1").get_json("/models")
 
 
 @pytest.mark.parametrize("preamble", [b"\n\n \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
-async def test_blank_lines_and_a_bom_before_json_are_skipped(make_client, upstream, preamble):
+async def test_blank_lines_and_a_bom_before_json_are_skipped(connect, upstream, preamble):
     upstream.script("models", Fault(preamble=preamble))
-    assert (await make_client().get_json("/models"))["data"]
+    assert (await connect().get_json("/models"))["data"]
 
 
-async def test_bearer_and_azure_keys(make_client, upstream):
-    await make_client(api_key="sk-1", headers={"X-Team": "a"}).get_json("/models")
-    await make_client(api_key="sk-2", provider=provider_named("azure")).get_json("/models")
-    await make_client(base_url=f"{upstream.base_url}/?api-version=v1").get_json("/models")
+async def test_bearer_and_azure_keys(connect, upstream):
+    await connect(api_key="sk-1", headers={"X-Team": "a"}).get_json("/models")
+    await connect("azure", api_key="sk-2").get_json("/models")
+    await connect(base_url=f"{upstream.base_url}/?api-version=v1").get_json("/models")
     bearer, azure, plain = upstream.calls("models")
     assert bearer.headers["authorization"] == "Bearer sk-1"
     assert bearer.headers["x-team"] == "a"
@@ -177,17 +159,17 @@ def test_a_key_that_cannot_be_one_is_refused_without_showing_it(key):
     ],
     ids=["plain", "crlf+comments", "cr", "no done", "3 bytes", "bom", "empty events"],
 )
-async def test_each_style_of_stream_gives_the_same_events(make_client, upstream, style):
+async def test_each_style_of_stream_gives_the_same_events(connect, upstream, style):
     upstream.script("chat", Fault(), style)
-    client = make_client()
+    client = connect()
     plain, styled = await events(client), await events(client)
     assert len(plain) > 3
     assert [event["choices"] for event in styled] == [event["choices"] for event in plain]
 
 
-async def test_a_stream_is_not_tried_again_once_events_have_been_delivered(make_client, upstream):
+async def test_a_stream_is_not_tried_again_once_events_have_been_delivered(connect, upstream):
     upstream.always("chat", Fault(cut_after=2))
-    stream = make_client().stream_events("/chat/completions", {**CHAT, "stream": True})
+    stream = connect().stream_events("/chat/completions", {**CHAT, "stream": True})
     await anext(stream)
     await anext(stream)
     with pytest.raises(EndpointUnreachableError):
@@ -195,43 +177,43 @@ async def test_a_stream_is_not_tried_again_once_events_have_been_delivered(make_
     assert len(upstream.calls("chat")) == 1
 
 
-async def test_an_error_in_the_middle_of_a_stream_is_raised(make_client, upstream):
+async def test_an_error_in_the_middle_of_a_stream_is_raised(connect, upstream):
     def edit(events):
         return [*events[:2], error_body(429)]
 
     upstream.always("chat", Fault(edit_events=edit))
     with pytest.raises(RateLimitError):
-        await events(make_client())
+        await events(connect())
     assert len(upstream.calls("chat")) == 1
 
 
-async def test_an_error_as_the_first_event_is_tried_again(make_client, upstream):
+async def test_an_error_as_the_first_event_is_tried_again(connect, upstream):
     upstream.script("chat", Fault(edit_events=lambda events: [error_body(429)]))
-    assert await events(make_client())
+    assert await events(connect())
     assert len(upstream.calls("chat")) == 2
 
 
-async def test_an_event_that_is_no_json_is_an_error(make_client, upstream):
+async def test_an_event_that_is_no_json_is_an_error(connect, upstream):
     upstream.always("chat", Fault(edit_events=lambda events: [*events[:1], '{"choices": [']))
     with pytest.raises(EndpointResponseError, match="is not JSON"):
-        await events(make_client())
+        await events(connect())
 
 
-async def test_a_json_reply_to_a_stream_request_is_taken_whole(make_client, upstream):
+async def test_a_json_reply_to_a_stream_request_is_taken_whole(connect, upstream):
     upstream.script("chat", Fault(body={"choices": [{"message": {"content": "x"}}]}))
-    assert await events(make_client()) == [{"choices": [{"message": {"content": "x"}}]}]
+    assert await events(connect()) == [{"choices": [{"message": {"content": "x"}}]}]
 
 
-async def test_closing_the_iterator_closes_the_connection(make_client, upstream):
+async def test_closing_the_iterator_closes_the_connection(connect, upstream):
     upstream.always("chat", Fault(hang_after=1))
-    stream = make_client().stream_events("/chat/completions", {**CHAT, "stream": True})
+    stream = connect().stream_events("/chat/completions", {**CHAT, "stream": True})
     await anext(stream)
     await stream.aclose()
     assert upstream.wait_until(lambda: upstream.disconnects == 1)
 
 
-async def test_a_finished_stream_leaves_its_connection_for_the_next(make_client, upstream):
-    client = make_client()
+async def test_a_finished_stream_leaves_its_connection_for_the_next(connect, upstream):
+    client = connect()
     for _ in range(3):
         await events(client)
     (pools,) = client._transport._pools.values()
@@ -239,6 +221,6 @@ async def test_a_finished_stream_leaves_its_connection_for_the_next(make_client,
     assert len(pools[0].client._transport._pool.connections) == 1
 
 
-async def test_any_error_is_an_endpoint_error(make_client):
+async def test_any_error_is_an_endpoint_error(connect):
     with pytest.raises(EndpointError, match="check the model name and the base URL"):
-        await make_client().get_json("/nothing")
+        await connect().get_json("/nothing")
