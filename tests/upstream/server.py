@@ -111,6 +111,8 @@ class Upstream:
 
     def __enter__(self) -> Upstream:
         listener = socket.create_server((self.host, self.port))
+        # subtle: asyncio does this only for sockets that it has opened itself; else every reply waits 40 ms for an ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             self._app,
