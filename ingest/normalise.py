@@ -27,7 +27,7 @@ _Edit = tuple[int, int, str]  # [start, end) of the text is replaced by this
 class Normalised:
     """A normalised text and its map to the raw one.
 
-    ``offsets`` is int32, len(text) + 1, never decreasing: ``offsets[i]`` is where character i came from in the raw text,
+    ``offsets`` is int32, len(text) + 1, never decreasing: ``offsets[i]`` is where character i stands in the raw text,
     and the last item is the raw length. ``n_surrogates`` counts the lone surrogates that became U+FFFD.
     """
 
@@ -63,7 +63,7 @@ def normalise(raw: str) -> Normalised:
     offsets: Offsets | None = None
     if special := _special_characters(text):
         text, offsets = _apply(text, offsets, _character_edits(text, special))
-    if not unicodedata.is_normalized("NFC", text):
+    if _MAY_COMPOSE.search(text) and not unicodedata.is_normalized("NFC", text):
         text, offsets = _apply(text, offsets, _composition_edits(text))
     if _has_loose_blanks(text):
         text, offsets = _apply(text, offsets, _blank_edits(text))
@@ -113,6 +113,15 @@ _COMPATIBILITY_BLOCKS = (
     *((0xFB00, 0xFDFF), (0xFE70, 0xFEFC)),  # ligatures, Arabic and Hebrew presentation forms
     *((0xFF01, 0xFF9F), (0x1D400, 0x1D7FF)),  # full and half width, mathematical alphabets
 )
+# Radicals that fonts of PDFs put in the place of the character; Unicode (EquivalentUnifiedIdeograph) knows them as
+# equivalent, its decompositions do not.
+_RADICALS = dict(
+    zip(
+        "⺠⻁⻄⻅⻆⻉⻋⻓⻔⻘⻚⻛⻜⻝⻢⻣⻤⻥⻦⻧⻨⻩⻬⻮⻰",
+        "民虎西见角贝车长门青页风飞食马骨鬼鱼鸟卤麦黄齐齿龙",
+        strict=True,
+    )
+)
 _MEANINGFUL_TAGS = ("<super>", "<sub>", "<fraction>", "<circle>")
 
 
@@ -141,6 +150,7 @@ _INVISIBLE = (
 )
 _REPLACEMENTS: dict[str, str] = {
     **{char: _visible_form(char) for block in _COMPATIBILITY_BLOCKS for char in _span(*block)},
+    **_RADICALS,
     **{char: "" for block in _INVISIBLE for char in _span(*block)},
     **dict.fromkeys("\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", "\n"),
     **dict.fromkeys(["\xa0", "\u1680", *_span(0x2000, 0x200A), "\u202f", "\u205f", "\u3000"], " "),
@@ -177,6 +187,12 @@ def _character_edits(text: str, special: str) -> Iterator[_Edit]:
 
 # --- composition -----------------------------------------------------------------------------------------------------
 
+# All but blocks that hold no combining character and nothing that NFC changes; finding none of these is several times
+# faster than asking unicodedata.
+_MAY_COMPOSE = re.compile(
+    "[^\x00-\u02ff\u2002-\u20cf\u2190-\u2328\u232b-\u2adb\u2ade-\u2bff\u3000-\u3029\u3030-\u3098\u309b-\u9fff\uac00-\ud7a3"
+    "\ufe30-\ufe6f\uff00-\uffef]"
+)
 _WORD = re.compile(r"[^\s\x00-\x7f]+")
 
 
@@ -211,8 +227,10 @@ def _composition_edits(text: str) -> Iterator[_Edit]:
 # --- blanks ----------------------------------------------------------------------------------------------------------
 
 _LOOSE = ("  ", "\t", " \n", "\n\n\n")
-_BLANKS = re.compile(r"[ \t\n]{2,}")
-_BLANKS_AND_TABS = re.compile(r"[ \t\n]{2,}|\t")
+# A run that is not tidy, from its first character on; tidy are one space, and one or two line feeds with indentation.
+_BLANKS = re.compile(
+    r"[ \t\n](?<![ \t\n][ \t\n])(?:(?<=\n)(?!\n?[ \t]*[^ \t\n])[ \t\n]+|(?<= )[ \t\n]+|(?<=\t)[ \t\n]*)"
+)
 
 
 def _has_loose_blanks(text: str) -> bool:
@@ -226,8 +244,7 @@ def _blank_edits(text: str) -> Iterator[_Edit]:
     first = text.rfind("\n", 0, len(text) - len(text.lstrip(" \t\n"))) + 1
     if first:
         yield 0, first, ""
-    pattern = _BLANKS_AND_TABS if "\t" in text else _BLANKS
-    for match in pattern.finditer(text, first, last):
+    for match in _BLANKS.finditer(text, first, last):
         run, start, end = match[0], *match.span()
         if "\n" in run:
             tidy = "\n\n"[: run.count("\n")] + run[run.rfind("\n") + 1 :]

@@ -19,7 +19,7 @@ LINE_END_HYPHEN = "\ufffe"
 _WIDE = re.compile("[\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003ffff]")
 _HAN = re.compile("[\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003ffff]")
 _OPENS_LINE = re.compile(
-    r"\d{1,4}$|[-–—•●▪■◦‣·*★☆◆]\s|[-–—•●▪■◦‣]|[(（\[]?(\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)）\]、]|\d+(\.\d+)+\s|\d{1,2}\s+[A-Z]|"
+    r"\d{1,4}$|[*·★☆◆]\s|[-–—•●▪■◦‣]|[(（\[]?(\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)）\]、]|\d+(\.\d+)+\s|\d{1,2}\s+[A-Z]|"
     r"[（(]?[一二三四五六七八九十]{1,3}[）)、.]|第[\d一二三四五六七八九十百]{1,5}[章节節条條款篇部]"
 )
 _ENDS_SENTENCE = re.compile(r"[.!?:;。！？：；…][\"'”’」』)）\]]*$")
