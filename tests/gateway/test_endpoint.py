@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from rag.errors import (
@@ -224,3 +226,44 @@ async def test_a_finished_stream_leaves_its_connection_for_the_next(connect, ups
 async def test_any_error_is_an_endpoint_error(connect):
     with pytest.raises(EndpointError, match="check the model name and the base URL"):
         await connect().get_json("/nothing")
+
+
+async def test_a_server_that_lingers_after_its_end_does_not_hold_us(connect, upstream):
+    upstream.reply = lambda _: "ok"
+    upstream.always("chat", Fault(edit_events=lambda events: [*events, "[DONE]", "{}"], hang_after=4))
+    async with asyncio.timeout(2):
+        assert len(await events(connect())) == 3
+    assert upstream.wait_until(lambda: upstream.disconnects == 1)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_cancelling_the_task_stops_the_upstream_call(connect, upstream, is_stream):
+    upstream.always("chat", Fault(hang_after=1) if is_stream else Fault(hang=True))
+    client = connect()
+    task = asyncio.create_task(events(client) if is_stream else client.post_json("/chat/completions", CHAT))
+    while not upstream.calls("chat"):
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert upstream.wait_until(lambda: upstream.disconnects == 1)
+    upstream.reset()
+    assert (await client.get_json("/models"))["data"]
+
+
+async def test_a_concurrency_limit_is_lived_with(connect, upstream):
+    upstream.concurrency = 2
+    upstream.always("chat", Fault(delay_s=0.01))
+    client = connect(max_retries=50)
+    replies = await asyncio.gather(*(client.post_json("/chat/completions", CHAT) for _ in range(8)))
+    assert all(reply["choices"] for reply in replies)
+
+
+async def test_texts_and_keys_are_never_logged(connect, upstream, caplog):
+    caplog.set_level("DEBUG")
+    upstream.script("chat", Fault(status=500, body=error_body(500, message="failed on: hello there sk-secret")))
+    await connect(api_key="sk-secret").post_json("/chat/completions", CHAT)
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("rag")]
+    assert len(ours) == 1
+    assert "sk-secret" not in caplog.text

@@ -102,6 +102,7 @@ def test_headers_are_heard():
     error = endpoint_error(429, ErrorBody("slow"), CONTEXT, headers=headers, now=0)
     assert (error.retriable, error.retry_after_s, error.request_id) == (False, 7, "req_1")
     assert "[request req_1]" in str(error)
+    assert "it asks to wait 7 s" in str(error)
     assert endpoint_error(400, ErrorBody(""), CONTEXT, headers={"x-should-retry": "true"}, now=0).retriable
 
 
