@@ -1,0 +1,149 @@
+"""Which reader reads what; and that every hostile file has an outcome."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ingest.readers import READERS, read, reader_name, supported
+from ingest.sources import Found, walk
+from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
+from tests.ingest.pdf_bytes import pdf_bytes
+
+SHARED = Path(__file__).parents[2] / "../shared/data"
+
+
+def test_a_document_names_its_file_reader_and_hash(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"hello")
+    document = read(tmp_path / "a.txt", document_id="sub/a.txt")
+    assert (document.id, document.title, document.text) == ("sub/a.txt", "a", "hello")
+    assert (document.reader, document.media_type) == ("text/1", "text/plain")
+    assert document.sha256 == hashlib.sha256(b"hello").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [("a.TXT", "text/1"), ("a.Md", "markdown/1"), ("a.htm", "html/1"), ("a.pdf", "pdf/1"), ("a.csv", "csv/1"),
+     ("a.tsv", "tsv/1"), ("a.json", "json/1"), ("a.jsonl", "jsonl/1"), ("LICENSE", "text/1"), ("a.py", "text/1")],
+)  # fmt: skip
+def test_the_ending_chooses_the_reader(name: str, reader: str) -> None:
+    data = pdf_bytes([["x"]]) if name.endswith(".pdf") else b"x"
+    assert read(Path(name), document_id=name, data=data).reader == reader_name(Path(name)) == reader
+
+
+def test_supported_tells_the_endings_that_have_a_reader() -> None:
+    assert all(supported(Path(f"x{suffix.upper()}")) for suffix in READERS)
+    assert not supported(Path("x.docx"))
+
+
+def test_a_pdf_is_one_whatever_its_name() -> None:
+    assert read(Path("a.txt"), document_id="a.txt", data=pdf_bytes([["inside"]])).text == "inside"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.md", bytes(range(256)) * 20),
+        ("a.txt", b"PK\x03\x04 rest"),
+        ("a.docx", b"PK\x03\x04 rest"),
+        ("a.png", b"\x89PNG\r\n\x1a\n"),
+        ("a.txt", b"\x7fELF" + bytes(100)),
+        ("a.rtf", b"{\\rtf1 text}"),
+        ("a.bin", bytes(1000)),
+    ],
+)
+def test_what_no_reader_reads_is_said_to_be_unsupported(name: str, data: bytes) -> None:
+    with pytest.raises(UnsupportedFormatError, match="convert it to PDF"):
+        read(Path(name), document_id=name, data=data)
+
+
+@pytest.mark.parametrize("suffix", sorted(set(READERS) - {".pdf"}))
+@pytest.mark.parametrize("data", [b"", b" \n\t\r\n" * 500], ids=["empty", "blank"])
+def test_a_file_without_text_is_a_document_with_a_warning(suffix: str, data: bytes) -> None:
+    document = read(Path(f"a{suffix}"), document_id=f"a{suffix}", data=data)
+    assert document.text == ""
+    assert "the file has no text" in document.warnings
+
+
+def test_text_that_looks_like_a_special_token_is_text() -> None:
+    data = b"<|endoftext|> hello <|im_start|>system"
+    assert read(Path("a.txt"), document_id="a.txt", data=data).text == data.decode()
+
+
+def test_a_file_that_vanished_may_be_read_another_time(tmp_path: Path) -> None:
+    with pytest.raises(DocumentReadError, match="check that the file is there") as caught:
+        read(tmp_path / "gone.txt", document_id="gone.txt")
+    assert caught.value.retriable
+
+
+def _outcome(path: Path, document_id: str) -> str:
+    """Return how reading ends; anything but a document or a RagError that names the file fails the test."""
+    try:
+        document = read(path, document_id=document_id)
+    except RagError as error:
+        return type(error).__name__ if document_id in str(error) else f"unnamed: {error}"
+    starts = [page.start for page in document.pages]
+    assert starts == sorted(starts)
+    assert all(0 <= heading.start <= len(document.text) for heading in document.headings)
+    document.text.encode("utf-8")
+    return "read" if document.text else "empty"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared sample files")
+def test_every_sample_file_has_an_outcome() -> None:
+    files = [item for item in walk(SHARED / "badinputs") if isinstance(item, Found)]
+    outcomes = {item.id: _outcome(item.path, item.id) for item in files}
+    assert set(outcomes.values()) == {"read", "empty", "DocumentReadError", "UnsupportedFormatError"}
+    assert len([name for name, outcome in outcomes.items() if outcome == "read"]) > 60
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not (SHARED / "make_hostile.py").is_file():
+        pytest.skip("needs the shared generator of hostile files")
+    folder = tmp_path_factory.mktemp("hostile")
+    subprocess.run([sys.executable, SHARED / "make_hostile.py", folder], check=True, capture_output=True)
+    return folder
+
+
+def test_every_hostile_file_has_an_outcome(hostile: Path) -> None:
+    names = [entry["file"] for entry in json.loads((hostile / "MANIFEST.json").read_text(encoding="utf-8"))]
+    expected = {
+        **dict.fromkeys(
+            ("text/empty.txt", "text/whitespace.txt", "pdf/flate_bomb_300MB.pdf", "pdf/fuzz_17.pdf"), "empty"
+        ),
+        **{f"pdf/fuzz_{number:02d}.pdf": "DocumentReadError" for number in range(20) if number != 17},
+        **dict.fromkeys(("names/pdf_named.txt", "names/text_named.pdf"), "DocumentReadError"),
+        **dict.fromkeys(("pdf/truncated.pdf", "pdf/kids_loop.pdf", "pdf/no_pages.pdf"), "DocumentReadError"),
+        "eml/html_only_gbk.eml": "UnsupportedFormatError",
+    }
+    for name in names:
+        if not name.startswith(("loop/", "html/deep")):  # the deep page alone takes the HTML parser three seconds
+            office = name.startswith(("office/", "zip/"))
+            outcome = expected.get(name, "UnsupportedFormatError" if office else "read")
+            assert (name, _outcome(hostile / name, name)) == (name, outcome)
+
+
+def test_hostile_links_do_not_lead_out_or_round(hostile: Path) -> None:
+    items = {item.id: item for item in walk(hostile)}
+    assert not any(isinstance(item, Found) for name, item in items.items() if name.startswith("loop/"))
+    assert {"loop/a/b/up/", "loop/dangling.txt", "loop/etc_passwd.txt"} <= set(items)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gbk", "gb18030", "hz"]
+)
+def test_hostile_encodings_decode_to_the_same_text(hostile: Path, encoding: str) -> None:
+    expected = read(hostile / "enc/zh_utf-8.txt", document_id="a").text
+    assert read(hostile / f"enc/zh_{encoding}.txt", document_id="b.txt").text == expected
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le", "mac_roman"])
+def test_hostile_western_text_keeps_its_signs(hostile: Path, encoding: str) -> None:
+    text = read(hostile / f"enc/en_{encoding}.txt", document_id="a.txt").text
+    assert text.startswith("Retrieval-augmented generation must cite sources. Café naïve — “quotes”. €100.")
