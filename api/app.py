@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -87,22 +87,35 @@ async def _http_error(request: Request, error: Exception) -> JSONReply:
 async def _validation_error(request: Request, error: Exception) -> JSONReply:
     assert isinstance(error, RequestValidationError)
     first, *others = error.errors()
-    param = _param(first["loc"])
-    message = f"{param}: {first['msg']}" if param else str(first["msg"])
+    param = _param(first)
+    message = f"{param or 'the body'}: {first['msg']}{_found(first)}"
     if others:
-        message += f" (and {len(others)} more: {', '.join(dict.fromkeys(_param(other['loc']) for other in others))})"
-    code = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}.get(first["type"])
-    reply = reply_for_status(400, f"{message}; see /docs", param=param or None, code=code or _code(first))
-    return error_response(reply)
+        names = dict.fromkeys(_param(other) or "the body" for other in others)
+        message += f" (also wrong: {', '.join(names)})"
+    code = _CODES.get(first["type"], "invalid_value")
+    return error_response(reply_for_status(400, f"{message}; see /docs", param=param or None, code=code))
 
 
-def _param(loc: Sequence[str | int]) -> str:
+_CODES = {
+    "missing": "missing_required_parameter",
+    "extra_forbidden": "unknown_parameter",
+    "json_invalid": "invalid_json",
+}
+
+
+def _param(detail: dict[str, Any]) -> str:
     """Return a field's name as one would write it: ``history[0].role``, without body or query in front."""
+    if detail["type"] == "json_invalid":  # its place is an offset in the body
+        return ""
     name = ""
-    for part in loc[1:]:
+    for part in detail["loc"][1:]:
         name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
     return name
 
 
-def _code(detail: dict[str, Any]) -> str:
-    return "invalid_json" if detail["type"] == "json_invalid" else "invalid_value"
+def _found(detail: dict[str, Any]) -> str:
+    """Return what was found, if it is short and surely no text of a document or a question."""
+    if detail["type"] == "json_invalid":
+        return f" at character {detail['loc'][1]}: {detail['ctx']['error']}"
+    found = detail.get("input")
+    return f", got {found!r}" if isinstance(found, int | float) else ""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
+from index.library import check_collection_name
+from rag.errors import CollectionError
 from rag.settings import AnswerOptions
 from rag.types import GenerationSettings, Turn
 
@@ -15,6 +18,7 @@ __all__ = [
     "AskRequest",
     "Collection",
     "CollectionList",
+    "CollectionName",
     "Created",
     "Deleted",
     "DocumentList",
@@ -32,7 +36,18 @@ MAX_TURN_CHARACTERS = 200_000
 MAX_TURNS = 200
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS, pattern=r"\S")]
-CollectionName = Annotated[str, Field(min_length=1, description="without one, the service's default collection")]
+
+
+def _name(value: str) -> str:
+    try:
+        check_collection_name(value)
+    except CollectionError as error:
+        raise PydanticCustomError("collection_name", "{reason}", {"reason": str(error)}) from error
+    return value
+
+
+CollectionName = Annotated[str, AfterValidator(_name)]
+WhichCollection = Annotated[CollectionName | None, Field(description="without one, the service's default")]
 Hits = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -64,7 +79,7 @@ class AskRequest(_Request):
     """A question. The sampling parameters are those of a chat completion; left out, the service's settings hold."""
 
     question: Annotated[Text, Field(examples=["When did the first crewed landing on the Moon take place?"])]
-    collection: CollectionName | None = None
+    collection: WhichCollection = None
     history: Annotated[list[HistoryTurn], Field(max_length=MAX_TURNS, description="oldest first")] = []
     k: Annotated[Hits | None, Field(description="hits the answer is written from")] = None
     stream: Annotated[bool, Field(description="send server-sent events as the answer is written")] = False
@@ -96,12 +111,12 @@ _SAMPLING = tuple(field.name for field in dataclasses.fields(GenerationSettings)
 
 class SearchRequest(_Request):
     query: Annotated[Text, Field(examples=["moon landing date"])]
-    collection: CollectionName | None = None
+    collection: WhichCollection = None
     k: Hits | None = None
 
 
 class NewCollection(_Request):
-    name: Annotated[str, Field(min_length=1, examples=["handbooks"])]
+    name: Annotated[CollectionName, Field(examples=["handbooks"])]
 
 
 # --- replies ---------------------------------------------------------------------------------------------------------

@@ -31,13 +31,13 @@ async def create_collection(body: schemas.NewCollection, footnote: CurrentFootno
 
 
 @router.get("/{name}", response_model=schemas.Collection)
-def show_collection(name: str, footnote: CurrentFootnote) -> Response:
+def show_collection(name: schemas.CollectionName, footnote: CurrentFootnote) -> Response:
     """Show what a collection holds and how it was made."""
     return JSONReply(_status_json(footnote.status(name)))
 
 
 @router.delete("/{name}", response_model=schemas.Deleted)
-def delete_collection(name: str, footnote: CurrentFootnote) -> Response:
+def delete_collection(name: schemas.CollectionName, footnote: CurrentFootnote) -> Response:
     """Delete a collection with all its documents. Files outside the library are not touched."""
     footnote.delete_collection(name)
     return JSONReply({"id": name, "deleted": True})

@@ -28,7 +28,7 @@ Offset = Annotated[int | None, Query(ge=0, description="in characters of the doc
 
 @router.get("", response_model=schemas.DocumentList)
 def list_documents(
-    name: str,
+    name: schemas.CollectionName,
     footnote: CurrentFootnote,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str, Query(description="the `next_after` of the page before")] = "",
@@ -48,7 +48,9 @@ def list_documents(
 
 
 @router.post("", response_model=schemas.UploadReply, dependencies=[Depends(needs_multipart)])
-async def upload_documents(name: str, files: list[UploadFile], footnote: CurrentFootnote) -> Response:
+async def upload_documents(
+    name: schemas.CollectionName, files: list[UploadFile], footnote: CurrentFootnote
+) -> Response:
     """Store files in the collection's own folder and read them in; each has a state of its own in the reply.
 
     A file of the same name is replaced. The whole request may be as large as `server.max_upload_mb`.
@@ -65,7 +67,7 @@ async def upload_documents(name: str, files: list[UploadFile], footnote: Current
 
 @router.get("/{document_id:path}", response_model=schemas.DocumentText)
 def show_document(
-    name: str, document_id: str, footnote: CurrentFootnote, start: Offset = None, end: Offset = None
+    name: schemas.CollectionName, document_id: str, footnote: CurrentFootnote, start: Offset = None, end: Offset = None
 ) -> Response:
     """Show a document: its pages and headings, and with `start` and `end` its exact text, to check a citation."""
     document = footnote.document(document_id, collection=name)
@@ -73,7 +75,7 @@ def show_document(
 
 
 @router.delete("/{document_id:path}", response_model=schemas.Deleted)
-async def delete_document(name: str, document_id: str, footnote: CurrentFootnote) -> Response:
+async def delete_document(name: schemas.CollectionName, document_id: str, footnote: CurrentFootnote) -> Response:
     """Delete a document from the collection, and its file where it was uploaded."""
     await footnote.delete_document(document_id, collection=name)
     return JSONReply({"id": document_id, "deleted": True})
@@ -135,7 +137,7 @@ def _document_json(document: Document, span: tuple[int, int] | None) -> dict[str
     }
 
 
-def _upload_json(filename: str, result: FileResult) -> dict[str, Any]:
+def _upload_json(filename: schemas.CollectionName, result: FileResult) -> dict[str, Any]:
     return {
         "filename": filename,
         "path": result.path,

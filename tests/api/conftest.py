@@ -47,18 +47,18 @@ def serving(app: Any) -> Iterator[str]:
         while not server.started and thread.is_alive():
             time.sleep(0.005)
         try:
-            yield "http://127.0.0.1:{}".format(listener.getsockname()[1])
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(timeout=10)
 
 
-def ingest(library: Path, folder: Path, **settings: Any) -> None:
+def ingest(library: Path, folder: Path, *, rebuild: bool = False) -> None:
     """Ingest a folder as another process would: with a Footnote of its own."""
 
     async def run() -> None:
-        async with Footnote.open(library, environ={}, **settings) as footnote:
-            (report,) = await footnote.ingest(folder)
+        async with Footnote.open(library, environ={}) as footnote:
+            (report,) = await footnote.ingest(folder, rebuild=rebuild)
             assert report.exit_code == 0, report
 
     asyncio.run(run())

@@ -191,7 +191,14 @@ def test_a_wrong_field_is_a_400_that_names_it(client: httpx2.Client, body: Any, 
 def test_what_is_no_json_is_a_400(client: httpx2.Client, body: bytes) -> None:
     reply = client.post("/ask", content=body, headers={"content-type": "application/json"})
     assert reply.status_code == 400
-    error_of(reply)
+    assert error_of(reply)["param"] in (None, "question")
+
+
+def test_a_message_tells_what_was_found_and_where(client: httpx2.Client) -> None:
+    number = error_of(client.post("/ask", json={"question": "q", "temperature": 3, "k": 0}))["message"]
+    assert "got 0 (also wrong: temperature)" in number
+    cut = client.post("/ask", content=b'{"question": "a", }', headers={"content-type": "application/json"})
+    assert "character 18" in error_of(cut)["message"]
 
 
 def test_a_wrong_query_parameter_is_named(client: httpx2.Client) -> None:
