@@ -19,7 +19,8 @@ LINE_END_HYPHEN = "\ufffe"
 _WIDE = re.compile("[\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003ffff]")
 _HAN = re.compile("[\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003ffff]")
 _OPENS_LINE = re.compile(
-    r"\d{1,4}$|[*·★☆◆]\s|[-–—•●▪■◦‣]|[(（\[]?(\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)）\]、]|\d+(\.\d+)+\s|\d{1,2}\s+[A-Z]|"
+    r"\d{1,4}$|>>>|\.\.\.|[#$>|+<{}]|//|/\*|"  # page numbers, code
+    r"[*·★☆◆]\s|[-–—•●▪■◦‣]|[(（\[]?(\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)）\]、]|\d+(\.\d+)+\s|\d{1,2}\s+[A-Z]|"
     r"[（(]?[一二三四五六七八九十]{1,3}[）)、.]|第[\d一二三四五六七八九十百]{1,5}[章节節条條款篇部]"
 )
 _ENDS_SENTENCE = re.compile(r"[.!?:;。！？：；…][\"'”’」』)）\]]*$")
@@ -28,15 +29,17 @@ _MIN_MEASURE = 40
 _MIN_LINES = 5
 _FULL = 0.92
 """The share of the measure a line reaches with the next word when that did not fit: letters differ in width."""
-_WORD_PARTS = re.compile(rf"([^\W\d_]+){LINE_END_HYPHEN}(\w+)")
-_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_LETTERS = r"[^\W\d_\u2e80-\u9fff]+"
+_WORD_PARTS = re.compile(rf"((?:{_LETTERS}-)*{_LETTERS}){LINE_END_HYPHEN}(\w+)")
+_WORD = re.compile(rf"{_LETTERS}(?:-{_LETTERS})*")
 
 
 def rejoined_words(pages: Sequence[str]) -> list[str]:
     """Return the pages with every word that a line-end hyphen parted put together.
 
     Whether the hyphen belongs to the word is not on the page. The rest of the document decides where it has the word
-    with or without the hyphen; else it goes, unless a capital or a digit follows.
+    with or without the hyphen; else it goes, unless a capital or a digit follows, the part before it is one letter, or
+    the word has other hyphens.
     """
     if not any(LINE_END_HYPHEN in page for page in pages):
         return list(pages)
@@ -45,7 +48,9 @@ def rejoined_words(pages: Sequence[str]) -> list[str]:
     def whole(parts: re.Match[str]) -> str:
         left, right = parts[1], parts[2]
         hyphenated, plain = f"{left}-{right}", left + right
-        if not right[0].islower() or (hyphenated.lower() in words and plain.lower() not in words):
+        if not right[0].islower() or len(left) == 1 or "-" in left:
+            return hyphenated
+        if hyphenated.lower() in words and plain.lower() not in words:
             return hyphenated
         return plain
 

@@ -11,6 +11,7 @@ from ingest.readers.lines import rejoined_words, running_text
 from ingest.readers.pdfium import OutlineEntry, PdfContent, PdfNotOpenedError, extract
 from ingest.readers.pypdf_text import second_opinion
 from ingest.readers.reading import Reading
+from ingest.readers.running_lines import without_running_lines
 from rag.errors import DocumentReadError
 from rag.types import Heading, Page
 
@@ -25,7 +26,8 @@ _FIELDS = {
 }
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d{2})?(\d{2})?")
 _NO_TITLE = re.compile(r"untitled|\(?anonymous\)?|\(?unspecified\)?|.*\.(docx?|indd|tex|dvi|qxd|ppt|pdf)|[\W\d]*", re.I)
-_PAGE_BREAK = "\n\n"
+_GOES_ON = re.compile(r"[^\W\d]$|[,，、]$")
+_CONTINUES = re.compile(r"[a-zß-öø-ÿ\u0430-\u044f\u4e00-\u9fff]")
 # What readers without the publisher's plug-in are shown instead of the pages.
 _ONLY_NOTICE = re.compile(
     r"PDF (file|document) is protected|different reader in order to view|compatible PDF reader"
@@ -38,13 +40,16 @@ _REPLACED = b"\xef\xbf\xbd"  # U+FFFD in UTF-8: what a text conversion leaves of
 def read_pdf(data: bytes, name: str) -> Reading:
     """Read a PDF. Pages are in order and cover the text; a page without text has an empty span.
 
-    Words parted at a line end and lines of one paragraph are put together (see ``lines``). A page that PDFium finds
+    Running heads, feet and page numbers are left out (see ``running_lines``), words parted at a line end and lines of
+    one paragraph put together (see ``lines``). A page that PDFium finds
     empty or cannot load is tried with pypdf. Raises DocumentReadError for a file that needs a password, holds only
     the notice that it is protected, or was damaged by a text conversion.
     """
     content = _content(data, name)
     raw_pages = _with_second_opinion(content.pages, data)
-    texts = [normalise(page).text for page in rejoined_words([running_text(page or "") for page in raw_pages])]
+    title = _title(content.metadata.get("Title", ""), name)
+    bare_pages = without_running_lines([page or "" for page in raw_pages], title=title)
+    texts = [normalise(page).text for page in rejoined_words([running_text(page) for page in bare_pages])]
     if all(page is None for page in raw_pages):
         raise DocumentReadError(
             f"cannot read {name!r}: none of its {len(raw_pages)} pages can be read; "
@@ -55,7 +60,7 @@ def read_pdf(data: bytes, name: str) -> Reading:
     return Reading(
         text,
         "application/pdf",
-        title=_title(content.metadata.get("Title", ""), name),
+        title=title,
         pages=pages,
         headings=tuple(_headings(content.outline, text, pages)),
         metadata=_metadata(content.metadata),
@@ -112,14 +117,21 @@ def _mangled(data: bytes, name: str) -> DocumentReadError:
 
 
 def _assembled(texts: Sequence[str]) -> tuple[str, tuple[Page, ...]]:
-    """Return the whole text and the pages; the break between two pages belongs to the first."""
-    last = max((place for place, text in enumerate(texts) if text), default=-1)
-    pages, start = [], 0
+    """Return the whole text and the pages; the break between two pages belongs to the first.
+
+    An empty line parts two pages, a mere line end where a sentence goes on from one to the next.
+    """
+    pieces: list[str] = []
+    pages: list[Page] = []
+    start = 0
     for place, text in enumerate(texts):
-        end = start + len(text) + (len(_PAGE_BREAK) if text and place < last else 0)
-        pages.append(Page(place + 1, start, end))
-        start = end
-    return _PAGE_BREAK.join(filter(None, texts)), tuple(pages)
+        following = next((other for other in texts[place + 1 :] if other), "")
+        if text and following:
+            text += "\n" if _GOES_ON.search(text) and _CONTINUES.match(following) else "\n\n"
+        pieces.append(text)
+        pages.append(Page(place + 1, start, start + len(text)))
+        start += len(text)
+    return "".join(pieces), tuple(pages)
 
 
 def _headings(outline: Sequence[OutlineEntry], text: str, pages: Sequence[Page]) -> Iterator[Heading]:

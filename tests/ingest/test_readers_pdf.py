@@ -96,13 +96,46 @@ def test_lines_that_are_not_full_stay_lines(lines: list[str]) -> None:
 
 
 def test_the_document_decides_whether_a_hyphen_belongs_to_a_word() -> None:
-    pages = ["a chat\ufffeoptimised model", "con\ufffefirming GPT\ufffe4 well-\ufffeknown", "chat-optimised"]
-    assert rejoined_words(pages) == ["a chat-optimised model", "confirming GPT-4 well--known", "chat-optimised"]
+    pages = ["a chat\ufffeoptimised model", "con\ufffefirming GPT\ufffe4 v\ufffeslot of-the\ufffeart", "chat-optimised"]
+    assert rejoined_words(pages) == ["a chat-optimised model", "confirming GPT-4 v-slot of-the-art", "chat-optimised"]
 
 
 @given(st.text("abc 中文.\n-", max_size=300))
 def test_joining_lines_only_changes_blanks(page: str) -> None:
     assert "".join(running_text(page).split()) == "".join(page.split())
+
+
+BODY = ["first line,", "second line,", "and so on,", "and so on,", "and so on,", "to the end,", "of the page."]
+
+
+def test_running_heads_and_page_numbers_are_left_out_after_the_first() -> None:
+    bodies = [[f"{letter} has its", *BODY, f"{letter} ends."] for letter in "VWXYZ"]
+    pages = [["The Guide 2024", *body, "A chapter", str(place + 5)] for place, body in enumerate(bodies)]
+    document = _read(pdf_bytes(pages))
+    first, *others = [document.text[page.start : page.end].strip().split("\n") for page in document.pages]
+    assert first == ["The Guide 2024", *bodies[0], "A chapter"]
+    assert others == bodies[1:]
+
+
+def test_a_head_that_begins_with_the_title_may_go_on_as_it_likes() -> None:
+    pages = [["The Guide: " + chapter, *BODY, chapter] for chapter in ("one", "two", "three", "four")]
+    assert _read(pdf_bytes(pages, title="The Guide")).text.count("The Guide") == 1
+
+
+def test_numbers_that_do_not_count_pages_are_contents() -> None:
+    pages = [[f"Customer {number}", *BODY, f"Total {number * 7}"] for number in (105, 32, 77, 41)]
+    text = _read(pdf_bytes(pages)).text
+    assert all(f"Customer {number}\n" in text and f"\nTotal {number * 7}" in text for number in (105, 32, 77, 41))
+
+
+def test_short_pages_stay_whole() -> None:
+    assert _read(pdf_bytes([["Agenda", "the same"]] * 4)).text.count("Agenda") == 4
+
+
+def test_a_sentence_that_goes_on_over_the_page_is_not_parted_by_an_empty_line() -> None:
+    document = _read(pdf_bytes([["one sentence that goes"], ["on here."], ["Another."]]))
+    assert document.text == "one sentence that goes\non here.\n\nAnother."
+    assert [page.end for page in document.pages] == [23, 33, 41]
 
 
 def test_ligatures_are_letters_in_the_text() -> None:
