@@ -28,7 +28,7 @@ th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; 
 
 
 def render_docs(schema: Schema) -> str:
-    """Return an OpenAPI schema as an HTML page: routes by tag, with their fields, and an example of each body."""
+    """Return an OpenAPI schema as an HTML page: routes by tag with examples, then the shapes of their bodies."""
     info = schema["info"]
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
@@ -46,7 +46,15 @@ def render_docs(schema: Schema) -> str:
             for method, operation in item.items()
             if tag["name"] in operation.get("tags", [])
         ]
+    shapes = schema.get("components", {}).get("schemas", {})
+    parts.append("<h2>shapes</h2><p>What the bodies are made of.</p>")
+    parts += [_shape(name, shapes[name]) for name in sorted(shapes)]
     return "\n".join(parts)
+
+
+def _shape(name: str, model: Schema) -> str:
+    told, fields = _prose(model.get("description", "")), _table("", _fields(model))
+    return f"<section class=operation id='{_text(name)}'><h3>{_text(name)}</h3>{told}{fields}</section>"
 
 
 def _operation(schema: Schema, method: str, path: str, operation: Schema) -> str:
@@ -57,7 +65,7 @@ def _operation(schema: Schema, method: str, path: str, operation: Schema) -> str
     parameters = [
         (
             parameter["name"],
-            f"{_type(parameter['schema'])} in the {parameter['in']}",
+            f"{_type(parameter['schema'])} in the {_text(parameter['in'])}",
             parameter["required"],
             parameter["schema"],
         )
@@ -95,7 +103,7 @@ def _fields(model: Schema) -> Iterator[tuple[str, str, bool, Schema]]:
 
 def _table(title: str, rows: Any) -> str:
     cells = [
-        f"<tr><td><code>{_text(name)}</code><td>{_text(kind)}{', required' if required else ''}<td>{_about(field)}"
+        f"<tr><td><code>{_text(name)}</code><td>{kind}{', required' if required else ''}<td>{_about(field)}"
         for name, kind, required, field in rows
     ]
     heading = f"<p><strong>{_text(title)}</strong></p>" if title else ""
@@ -111,7 +119,7 @@ def _about(field: Schema) -> str:
         "maxLength": "characters at most",
         "maxItems": "items at most",
     }
-    notes = [f"{words} {branch[key]}" for branch in branches for key, words in limits.items() if key in branch]
+    notes = [f"{words} {branch[key]:.15g}" for branch in branches for key, words in limits.items() if key in branch]
     if field.get("default") is not None:
         notes.append(f"default {json.dumps(field['default'])}")
     told = field.get("description", "")
@@ -119,15 +127,17 @@ def _about(field: Schema) -> str:
 
 
 def _type(field: Schema) -> str:
+    """Return a field's type in words, as HTML: the names of shapes are links."""
     if "$ref" in field:
-        return str(field["$ref"]).rpartition("/")[2]
+        name = _text(field["$ref"].rpartition("/")[2])
+        return f"<a href='#{name}'>{name}</a>"
     if "anyOf" in field:
         return " or ".join(_type(branch) for branch in field["anyOf"])
     if "enum" in field or "const" in field:
-        return " or ".join(json.dumps(value) for value in field.get("enum", [field.get("const")]))
+        return " or ".join(_text(json.dumps(value)) for value in field.get("enum", [field.get("const")]))
     if field.get("type") == "array":
         return f"list of {_type(field.get('items', {}))}"
-    return str(field.get("type", "any"))
+    return _text(field.get("type", "any"))
 
 
 def _resolved(schema: Schema, field: Schema) -> Schema:

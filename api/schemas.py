@@ -89,7 +89,9 @@ class AskRequest(_Request):
     frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
     presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
     seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
-    stop: Annotated[list[str] | None, BeforeValidator(_listed), Field(max_length=4)] = None
+    stop: Annotated[
+        Annotated[list[str], Field(max_length=4)] | None, BeforeValidator(_listed), Field(description="or one string")
+    ] = None
     response_format: Annotated[dict[str, Any] | None, Field(description="as in a chat completion")] = None
 
     def turns(self) -> tuple[Turn, ...]:
@@ -178,8 +180,39 @@ class Verdict(_Reply):
     model: str
 
 
+_ANSWER: dict[str, Any] = {
+    "id": "answer-5f0c",
+    "question": "When did the first crewed landing on the Moon take place?",
+    "text": "The first crewed landing took place on 20 July 1969 [1].",
+    "answered": True,
+    "refusal": None,
+    "citations": [
+        {
+            "marker": 1,
+            "document": "wikipedia/apollo-program.txt",
+            "page": None,
+            "start": 1204,
+            "end": 1271,
+            "quote": "Apollo 11 made the first crewed landing on the Moon on 20 July 1969",
+            "answer_start": 0,
+            "answer_end": 56,
+            "chunk_id": "0f3a9c21d4e87b65",
+        }
+    ],
+    "unknown_markers": [],
+    "sources": [],
+    "model": "your-chat-model",
+    "finish_reason": "stop",
+    "usage": {"input_tokens": 1480, "output_tokens": 21, "embedding_tokens": 12, "estimated": False},
+    "timings_ms": {"retrieve": 14.2, "generate": 903.5, "total": 918.1},
+    "moderation": [],
+}
+
+
 class Answer(_Reply):
     """A finished answer. ``answered`` is false when the documents do not say, or moderation stopped it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ANSWER]})
 
     id: str
     question: str

@@ -16,7 +16,7 @@ from api.routes.current import CurrentFootnote, needs_multipart
 from index.records import DocumentInfo
 from ingest.report import FileResult
 from ingest.uploads import safe_name
-from rag.errors import DocumentReadError
+from rag.errors import DocumentReadError, RagError
 from rag.types import Document
 
 __all__ = ["router"]
@@ -58,9 +58,14 @@ async def upload_documents(
     names = _safe_names(files)
     if name != footnote.settings.collection:  # the default one is made by its first upload, others are asked for
         await asyncio.to_thread(footnote.status, name)
-    results = []
+    results: list[dict[str, Any]] = []
     for safe, file in zip(names, files, strict=True):
-        result = await footnote.upload(safe, await file.read(), collection=name)
+        try:
+            result = await footnote.upload(safe, await file.read(), collection=name)
+        except RagError as error:
+            if not results:
+                raise
+            result = FileResult(safe, "failed", str(error), retriable=True)  # the files before it are in; say so
         results.append(_upload_json(file.filename or safe, result))
     return JSONReply({"collection": name, "files": results})
 

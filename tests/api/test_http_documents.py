@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import httpx2
 import pytest
 
 from api import schemas
-from tests.api.conftest import DOCUMENTS, Service, ingest, write
+from api.app import create_app
+from api.footnote import Footnote
+from ingest.report import FileResult
+from rag.errors import CollectionError
+from rag.settings import Settings
+from tests.api.conftest import DOCUMENTS, Service, ingest, serving, write
 
 DOCUMENTS_PATH = "/collections/default/documents"
 OTHER_NAME = "/collections/other/documents"
@@ -149,6 +155,32 @@ def test_an_unreadable_upload_is_told_as_such(client: httpx2.Client) -> None:
     (file,) = client.post(DOCUMENTS_PATH, files={"files": ("x.pdf", b"%PDF-1.7 nothing")}).json()["files"]
     assert file["state"] in ("failed", "empty", "unsupported")
     assert file["reason"]
+
+
+class FullDisk:
+    """A Footnote whose disk is full after the first file."""
+
+    settings = Settings()
+
+    def __init__(self) -> None:
+        self.stored: list[str] = []
+
+    async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> FileResult:
+        if self.stored:
+            raise CollectionError("the disk is full; free some space")
+        self.stored.append(filename)
+        return FileResult(f"uploads/{filename}", "indexed")
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_what_was_stored_before_a_failure_is_told() -> None:
+    with serving(create_app(cast(Footnote, FullDisk()))) as url, httpx2.Client(base_url=url) as client:
+        files = upload(client, ("a.md", "One."), ("b.md", "Two.")).raise_for_status().json()["files"]
+        assert [(file["filename"], file["state"]) for file in files] == [("a.md", "indexed"), ("b.md", "failed")]
+        assert "disk is full" in files[1]["reason"]
+        assert upload(client, ("c.md", "Three.")).status_code == 500
 
 
 def test_an_upload_to_a_collection_that_is_not_there_is_a_404(client: httpx2.Client) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from api import schemas
 from api.auth import check_binding
 from api.docs_page import render_docs
 from api.serving import listen
@@ -48,6 +49,13 @@ def test_every_operation_tells_its_reply_its_errors_and_what_it_does(reader: htt
             assert operation["description"]
             assert set(operation["responses"]) in ({"200", "default"}, {"201", "default"})
             assert operation["responses"]["default"]["content"]["application/json"]["schema"]["$ref"].endswith("/Error")
+
+
+def test_the_example_of_an_answer_is_one() -> None:
+    (example,) = schemas.Answer.model_json_schema()["examples"]
+    (citation,) = schemas.Answer.model_validate(example).citations
+    assert citation.end - citation.start == len(citation.quote)
+    assert example["text"][citation.answer_start : citation.answer_end] == example["text"]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.2", "example.com", "localhost.example.com"])
