@@ -1,0 +1,162 @@
+"""Cut a document into chunks: never over the token limit, at the best boundaries, with exact offsets.
+
+The text is tokenized once. From each start the tokens say how far a chunk can reach; the boundaries near that place say
+where it ends; the exact count of that one slice is checked. The next chunk begins a little earlier, at a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ingest.boundaries import Boundaries, protected_blocks
+from ingest.ruler import Origin, TokenRuler
+from rag.contracts import Tokenizer
+from rag.errors import ConfigError
+from rag.types import Chunk, ChunkingSettings, Document, EmbedderProfile, Heading, chunk_id
+
+__all__ = ["chunk", "default_settings"]
+
+_TOKENS = 512
+_STEP = 16
+
+
+def default_settings(profile: EmbedderProfile) -> ChunkingSettings:
+    """Return 512 tokens, or the greatest multiple of 16 that the model takes, and an eighth of it as overlap.
+
+    The embedded model takes 254: 240 and 30. Raises ConfigError for a model that takes less than 16 tokens.
+    """
+    window = profile.limits.max_input_tokens
+    if window < _STEP:
+        raise ConfigError(
+            f"the embedding model {profile.model!r} takes at most {window} tokens a text; chunks need {_STEP}. "
+            "Correct max_input_tokens in the settings, or choose another model"
+        )
+    tokens = min(_TOKENS, window // _STEP * _STEP)
+    return ChunkingSettings(tokens=tokens, overlap=tokens // 8)
+
+
+def chunk(document: Document, tokenizer: Tokenizer, settings: ChunkingSettings) -> list[Chunk]:
+    """Return the chunks of a document, in order; none for a document without a printed character.
+
+    - Each has at most ``settings.tokens`` tokens, and ``n_tokens`` is exactly what the tokenizer counts in its text.
+    - Every character that is not white space lies in some chunk; no chunk lies within another.
+    - Ends are at a heading, paragraph, sentence or list item, line, clause, word or character, in this order of liking.
+    - About ``settings.overlap`` tokens at the start are the end of the chunk before, from the start of a sentence;
+      nothing of a section before the last heading is repeated.
+    - Fenced code and tables that fit are not cut; a heading is not parted from what follows it.
+    """
+    text = document.text
+    paths = _HeadingPaths(document.headings)
+    return [
+        Chunk(
+            id=chunk_id(document.id, start, text[start:end]),
+            document_id=document.id,
+            start=start,
+            end=end,
+            text=text[start:end],
+            n_tokens=n_tokens,
+            page=document.page_at(start) if document.pages else None,
+            headings=paths.at(start),
+        )
+        for start, end, n_tokens in _Cutter(document, tokenizer, settings).spans()
+    ]
+
+
+class _Cutter:
+    """Finds the spans of the chunks of one document."""
+
+    def __init__(self, document: Document, tokenizer: Tokenizer, settings: ChunkingSettings) -> None:
+        self._text = document.text
+        self._limit = settings.tokens
+        self._overlap = settings.overlap
+        self._ruler = TokenRuler(document.text, tokenizer)
+        blocks = [
+            (start, end)
+            for start, end in protected_blocks(document.text)
+            if self._ruler.between(start, end) <= self._limit
+        ]
+        self._boundaries = Boundaries(document.text, document.headings, document.pages, blocks)
+
+    def spans(self) -> Iterator[tuple[int, int, int]]:
+        """Yield start, end and number of tokens of each chunk."""
+        last = self._boundaries.trimmed(len(self._text))
+        start, done = self._boundaries.next_printed(0), 0
+        while done < last:
+            end, n_tokens = self._cut(start, done, last)
+            if not end:  # the overlap left no room
+                start = self._boundaries.next_printed(done)
+                end, n_tokens = self._cut(start, start, last)
+            yield start, end, n_tokens
+            start, done = self._restart(start, end), end
+
+    def _cut(self, start: int, floor: int, last: int) -> tuple[int, int]:
+        """Return where a chunk from ``start`` ends, beyond ``floor``, and its tokens; 0, 0 if it cannot."""
+        origin = self._ruler.origin(start, within=self._limit)
+        budget = self._limit
+        remaining = self._ruler.remaining(origin)
+        if remaining <= self._limit and (n_tokens := self._ruler.count(origin, last)) <= self._limit:
+            return last, n_tokens
+        # Near the end: leave at least a quarter of a chunk for the last one.
+        budget = max(min(budget, remaining - self._limit // 4), self._limit // 2)
+        high = self._high(origin, budget, floor)
+        while high > floor:
+            end = self._end(start, floor, high)
+            if not end:
+                return 0, 0
+            n_tokens = self._ruler.count(origin, end)
+            if n_tokens <= self._limit:
+                return end, n_tokens
+            # Rare: cut apart, the words at the ends take more tokens than they did in the whole.
+            budget -= n_tokens - self._limit
+            high = min(end - 1, self._ruler.reach(origin, max(budget, 1)))
+        return 0, 0
+
+    def _high(self, origin: Origin, budget: int, floor: int) -> int:
+        """How far a chunk may go: as the tokens allow, and all of it where that would end in a block begun before."""
+        high = self._ruler.reach(origin, budget)
+        block = self._boundaries.block_at(high)
+        if block and block[0] <= max(floor, origin.start):
+            high = self._ruler.reach(origin, self._limit)
+        return max(high, origin.start + 1)
+
+    def _end(self, start: int, floor: int, high: int) -> int:
+        block = self._boundaries.block_at(high)
+        if block:
+            before = self._boundaries.trimmed(block[0])
+            # Not for a scrap of text: an eighth of a chunk, or the block is cut.
+            if before > max(floor, start + (high - start) // 8):
+                return before
+        return self._boundaries.best_end(start, floor, high)
+
+    def _restart(self, start: int, end: int) -> int:
+        """Return where the chunk after [start, end) begins: some sentences before ``end``, or right after it."""
+        boundaries = self._boundaries
+        following = boundaries.next_printed(end)
+        if not self._overlap or following == len(self._text) or boundaries.is_section(following):
+            return following
+        low = max(self._ruler.back(end, self._overlap * 3 // 2), start + 1)
+        again = boundaries.best_start(low, self._ruler.back(end, self._overlap), end)
+        if not start < again < end:
+            return following
+        block = boundaries.block_at(following + 1)
+        if block and self._ruler.between(again, block[1]) > self._limit:
+            return following
+        return again
+
+
+class _HeadingPaths:
+    """The titles above an offset, for offsets in no falling order: each heading is looked at once."""
+
+    def __init__(self, headings: tuple[Heading, ...]) -> None:
+        self._headings = headings
+        self._next = 0
+        self._path: list[Heading] = []
+
+    def at(self, offset: int) -> tuple[str, ...]:
+        while self._next < len(self._headings) and self._headings[self._next].start <= offset:
+            heading = self._headings[self._next]
+            while self._path and self._path[-1].level >= heading.level:
+                self._path.pop()
+            self._path.append(heading)
+            self._next += 1
+        return tuple(heading.title for heading in self._path)
