@@ -1,11 +1,14 @@
 """A second opinion on PDF pages that PDFium finds empty or cannot load; the only importer of pypdf.
 
-pypdf is pure Python and slow, and single pages can keep it busy for minutes, so it is asked about few and small pages.
+pypdf is pure Python and slow, and single pages can keep it busy for minutes, so it is asked about few and small pages,
+and no longer than some seconds: pages on which PDFium found nothing are scans as a rule, and pypdf finds nothing there
+either.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -13,11 +16,12 @@ from typing import Any
 __all__ = ["second_opinion"]
 
 _MAX_PAGES = 20
+_MAX_SECONDS = 5.0  # looked at between pages
 _MAX_CONTENT_BYTES = 1_000_000  # of one page's raw content streams
 
 
 def second_opinion(data: bytes, places: Sequence[int] | None) -> dict[int, str]:
-    """Return the text of those pages (counted from 0; None: all) that have any by pypdf; at most 20 are tried.
+    """Return the text of those pages (counted from 0; None: all) that have any by pypdf; the first 20 are tried.
 
     A page or a file that pypdf cannot read has no text: the caller already knows that something is wrong with it.
     """
@@ -26,14 +30,15 @@ def second_opinion(data: bytes, places: Sequence[int] | None) -> dict[int, str]:
 
     logging.getLogger("pypdf").addHandler(logging.NullHandler())  # its remarks on odd files are not for the terminal
     found: dict[int, str] = {}
+    deadline = time.monotonic() + _MAX_SECONDS
     try:
-        reader = PdfReader(BytesIO(data), strict=False)
-        pages = reader.pages
-        for place in range(len(pages)) if places is None else places:
-            if place < len(pages) and (text := _text(pages[place])).strip():
-                found[place] = text
-            if len(found) == _MAX_PAGES:
+        pages = PdfReader(BytesIO(data), strict=False).pages
+        tried = range(len(pages)) if places is None else [place for place in places if place < len(pages)]
+        for place in tried[:_MAX_PAGES]:
+            if time.monotonic() > deadline:
                 break
+            if (text := _text(pages[place])).strip():
+                found[place] = text
     except Exception:  # strangers' bytes can raise anything
         return found
     return found

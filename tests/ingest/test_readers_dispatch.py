@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ingest.readers import READERS, read, reader_name, supported
 from ingest.sources import Found, walk
@@ -81,6 +83,30 @@ def test_a_file_that_vanished_may_be_read_another_time(tmp_path: Path) -> None:
     assert caught.value.retriable
 
 
+@settings(max_examples=150, deadline=None)
+@given(data=st.binary(max_size=300), suffix=st.sampled_from([*sorted(READERS), "", ".xyz"]))
+def test_any_bytes_end_as_a_document_or_a_named_error(data: bytes, suffix: str) -> None:
+    name = f"folder/a{suffix}"
+    try:
+        document = read(Path(name), document_id=name, data=data)
+    except DocumentReadError as error:
+        document = None
+        message = str(error)
+    assert (document.id if document else message.split("'")[1]) == name
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=20))
+def test_a_damaged_pdf_ends_as_a_document_or_an_error(damage: list[tuple[int, int]]) -> None:
+    data = bytearray(pdf_bytes([["one", "two"], ["three"]], outline=[("three", 1)], title="T"))
+    for place, byte in damage:
+        data[place % len(data)] = byte
+    try:
+        assert read(Path("a.pdf"), document_id="a.pdf", data=bytes(data)).id == "a.pdf"
+    except DocumentReadError:
+        assert damage
+
+
 def _outcome(path: Path, document_id: str) -> str:
     """Return how reading ends; anything but a document or a RagError that names the file fails the test."""
     try:
@@ -103,10 +129,14 @@ def test_every_sample_file_has_an_outcome() -> None:
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hostile(pytestconfig: pytest.Config) -> Path:
+    """Return the folder of hostile files; kept between runs, since compressing the bombs takes many seconds."""
     if not (SHARED / "make_hostile.py").is_file():
         pytest.skip("needs the shared generator of hostile files")
-    folder = tmp_path_factory.mktemp("hostile")
+    assert pytestconfig.cache is not None
+    folder = pytestconfig.cache.mkdir("hostile")
+    if (folder / "MANIFEST.json").is_file():  # written last
+        return folder
     subprocess.run([sys.executable, SHARED / "make_hostile.py", folder], check=True, capture_output=True)
     return folder
 

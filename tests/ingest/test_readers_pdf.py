@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.readers import read
 from ingest.readers.lines import rejoined_words, running_text
+from ingest.readers.pypdf_text import second_opinion
 from rag.errors import DocumentReadError
 from rag.types import Document
 from tests.ingest.pdf_bytes import pdf_bytes
@@ -147,6 +148,13 @@ def test_many_threads_read_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         texts = [document.text for document in pool.map(_read, files)]
     assert texts == ["\n\n".join(f"file {number} page {page}" for page in range(5)) for number in range(12)]
+
+
+def test_the_second_opinion_reads_the_pages_asked_for() -> None:
+    data = pdf_bytes([["one"], ["two"], []])
+    assert second_opinion(data, [1, 2, 9]) == {1: "two\n"}
+    assert second_opinion(data, None) == {0: "one\n", 1: "two\n"}
+    assert second_opinion(b"%PDF-1.7 garbage", None) == {}
 
 
 def test_a_pdf_with_junk_before_it_is_read() -> None:
