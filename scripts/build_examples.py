@@ -1,7 +1,7 @@
 """Builds ``examples/docs`` from the documentation sources beside the project, and the notices that go with them.
 
-    python -m venv /tmp/examples && /tmp/examples/bin/pip install -r scripts/requirements-build-examples.txt
-    /tmp/examples/bin/python scripts/build_examples.py [--data ../shared/data]
+    python -m venv build/examples && build/examples/bin/pip install -r scripts/requirements-build-examples.txt
+    build/examples/bin/python scripts/build_examples.py [--data ../shared/data]
 
 The results are committed, so this runs only when the set changes. The same sources and tools give the same bytes.
 """
