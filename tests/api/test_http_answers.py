@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from api import schemas
+from rag.contracts import ABSTENTION
 from tests.api.conftest import DOCUMENTS, Service
 from tests.upstream import Fault, Upstream
 
@@ -80,11 +81,12 @@ def test_a_quote_is_found_at_its_offsets_in_the_stored_text(reader: httpx2.Clien
 def test_a_chinese_question_is_answered(reader: httpx2.Client) -> None:
     answer = reader.post("/ask", json={"question": "元朝的首都是哪里?"}).json()
     assert answer["answered"]
-    assert {citation["document"] for citation in answer["citations"]} == {"元朝.txt"}
+    assert "元朝.txt" in {citation["document"] for citation in answer["citations"]}
 
 
-def test_what_the_documents_do_not_say_is_a_normal_answer(reader: httpx2.Client) -> None:
-    reply = reader.post("/ask", json={"question": "How do octopuses regulate their body temperature?"})
+def test_what_the_documents_do_not_say_is_a_normal_answer(chatting: httpx2.Client, upstream: Upstream) -> None:
+    upstream.reply = lambda request: ABSTENTION
+    reply = chatting.post("/ask", json={"question": "Who was the first person on Mars?"})
     assert reply.status_code == 200
     assert (reply.json()["answered"], reply.json()["refusal"]) == (False, "not_in_documents")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
 from pathlib import Path
 from typing import cast
 
@@ -29,6 +29,10 @@ def client(service: Service, library: Path) -> httpx2.Client:
 
 def upload(client: httpx2.Client, *files: tuple[str, str], path: str = DOCUMENTS_PATH) -> httpx2.Response:
     return client.post(path, files=[("files", (name, text.encode())) for name, text in files])
+
+
+def known(client: httpx2.Client) -> set[str]:
+    return {document["id"] for document in client.get(DOCUMENTS_PATH).raise_for_status().json()["documents"]}
 
 
 def cited(client: httpx2.Client, question: str) -> set[str]:
@@ -119,9 +123,9 @@ def test_uploaded_files_answer_questions_until_they_are_deleted(client: httpx2.C
     sent = schemas.UploadReply.model_validate(reply.raise_for_status().json())
     assert [(file.filename, file.state) for file in sent.files] == [("bridge.md", "indexed"), ("none.txt", "empty")]
     question = "When was the Golden Gate Bridge opened?"
-    assert cited(client, question) == {sent.files[0].path}
+    assert sent.files[0].path in cited(client, question)
     assert client.delete(f"{DOCUMENTS_PATH}/{sent.files[0].path}").status_code == 200
-    assert cited(client, question) == set()
+    assert sent.files[0].path not in cited(client, question)
     assert client.get(f"{DOCUMENTS_PATH}/{sent.files[0].path}").status_code == 404
 
 
@@ -195,21 +199,19 @@ def test_the_first_upload_to_an_empty_library_makes_the_default_collection(servi
     assert client.get("/collections").json()["collections"] == ["default"]
 
 
-def test_an_upload_over_the_limit_is_refused_while_it_is_read(service: Service, library: Path) -> None:
+def test_an_upload_over_the_limit_is_refused_before_its_end(service: Service, library: Path) -> None:
     client = service(library, server__max_upload_mb=1)
-    n_sent = 0
-
-    def body() -> Iterator[bytes]:
-        nonlocal n_sent
-        yield b'--x\r\ncontent-disposition: form-data; name="files"; filename="big.txt"\r\n\r\n'
-        for _ in range(400):
-            n_sent += 65536
-            yield b"x" * 65536
-        yield b"\r\n--x--\r\n"
-
-    reply = client.post(DOCUMENTS_PATH, content=body(), headers={"content-type": "multipart/form-data; boundary=x"})
-    assert (reply.status_code, reply.json()["error"]["code"]) == (413, "request_too_large")
-    assert cited(client, "What is big?") == set()
+    head = (
+        f"POST {DOCUMENTS_PATH} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
+        "content-type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    part = '--x\r\ncontent-disposition: form-data; name="files"; filename="big.txt"\r\n\r\n' + "x" * 3_000_000
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=10) as connection:
+        connection.sendall(f"{head}{len(part):x}\r\n{part}\r\n".encode())
+        reply = connection.recv(65536)  # while the service could still expect more
+    assert reply.startswith(b"HTTP/1.1 413 ")
+    assert b'"request_too_large"' in reply
+    assert known(client) == set(DOCUMENTS)
 
 
 def test_a_damaged_upload_is_a_400(client: httpx2.Client) -> None:
@@ -226,9 +228,9 @@ def test_an_ingest_beside_the_service_is_seen_without_a_restart(
     client: httpx2.Client, library: Path, tmp_path: Path
 ) -> None:
     question = "When was the Golden Gate Bridge opened?"
-    assert cited(client, question) == set()
+    assert "more/bridge.md" not in cited(client, question)
     ingest(library, write(tmp_path / "more", {"bridge.md": "The Golden Gate Bridge was opened on 27 May 1937."}))
-    assert cited(client, question) == {"more/bridge.md"}
+    assert "more/bridge.md" in cited(client, question)
     write(tmp_path / "more", {"bridge.md": "The Golden Gate Bridge has no opening hours."})
     ingest(library, tmp_path / "more")
     assert "1937" not in str(client.post("/search", json={"query": "Golden Gate Bridge 1937"}).json()["hits"])
@@ -238,8 +240,8 @@ def test_an_ingest_beside_the_service_is_seen_without_a_restart(
 def test_a_collection_rebuilt_beside_the_service_is_seen_without_a_restart(
     client: httpx2.Client, library: Path, tmp_path: Path
 ) -> None:
-    assert cited(client, "When did Apollo 11 land on the Moon?") == {"moon.md"}
+    assert known(client) == set(DOCUMENTS)
     folder = write(tmp_path / "more", {"bridge.md": "The Golden Gate Bridge was opened on 27 May 1937."})
     ingest(library, folder, rebuild=True)
     assert cited(client, "When was the Golden Gate Bridge opened?") == {"bridge.md"}
-    assert cited(client, "When did Apollo 11 land on the Moon?") == set()
+    assert known(client) == {"bridge.md"}
