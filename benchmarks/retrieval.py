@@ -58,6 +58,7 @@ class Legs:
 
     vectors: Scores | None
     keywords: Scores | None
+    cosine_floor: float
 
 
 def main() -> None:
@@ -92,7 +93,7 @@ async def measure(library: Library, questions: QuestionSet, *, n_queries: int) -
         "bm25": [legs.keywords or {} for legs in found],
         "vectors": [legs.vectors or {} for legs in found],
         "rrf": [reciprocal_ranks([leg for leg in (legs.vectors, legs.keywords) if leg]) for legs in found],
-        "ours": [fuse(legs.vectors, legs.keywords, vector_weight=VECTOR_WEIGHT) for legs in found],
+        "ours": [ours(legs) for legs in found],
     }
     ndcg = {
         way: float(np.mean([
@@ -145,7 +146,7 @@ async def search(collection: Collection, embedder: Embedder, questions: Sequence
         readable = bool(embeddings.readable[0])
         vectors = dict(collection.search_vectors(vector, k=CANDIDATES)) if readable else {}
         keywords = dict(collection.search_keywords(question, k=CANDIDATES))
-        found.append(Legs(vectors or None, keywords or None))
+        found.append(Legs(vectors or None, keywords or None, collection.cosine_floor(vector)))
     return found
 
 
@@ -159,6 +160,10 @@ def pieces(name: str, text: str, tokenizer: Tokenizer) -> Iterable[Chunk]:
         if start < end:
             piece = text[start:end]
             yield Chunk(chunk_id(name, start, piece), name, start, end, piece, tokenizer.count(piece))
+
+
+def ours(legs: Legs) -> Scores:
+    return fuse(legs.vectors, legs.keywords, vector_weight=VECTOR_WEIGHT, cosine_floor=legs.cosine_floor)
 
 
 def reciprocal_ranks(legs: Sequence[Scores]) -> Scores:

@@ -102,6 +102,10 @@ class Collection:
         """Return at most ``k`` (row, cosine), best first, for a query vector of unit length."""
         return self._confirmed(self._vector_leg.search(vector, k=k))
 
+    def cosine_floor(self, vector: FloatArray) -> float:
+        """Return the cosine that says nothing: about what an unrelated chunk has with ``vector`` (``index.fusion``)."""
+        return self._vector_leg.cosine_floor(vector)
+
     def search_keywords(self, query: str, *, k: int) -> list[tuple[int, float]]:
         """Return at most ``k`` (row, BM25) that share a term with the query, best first."""
         return self._confirmed(self._keyword_leg.search(query, k=k))

@@ -54,11 +54,11 @@ class HybridRetriever:
             raise ValueError(f"k must be at least 1, got {k}")
         timings: dict[str, float] = {}
         n_candidates = max(self._candidates, k)
-        vectors, keywords = await asyncio.gather(
+        (vectors, floor), keywords = await asyncio.gather(
             self._by_vector(query, n_candidates, timings), self._by_keywords(query, n_candidates, timings)
         )
         with _timed(timings, "fuse"):
-            hits = await asyncio.to_thread(self._fused, vectors, keywords, k)
+            hits = await asyncio.to_thread(self._fused, vectors, keywords, k, floor)
         legs = [name for name, leg in (("vectors", vectors), ("keywords", keywords)) if leg is not None]
         return Retrieval(hits, tuple(legs), timings)
 
@@ -67,13 +67,14 @@ class HybridRetriever:
             hits = await asyncio.to_thread(self._collection.search_keywords, query, k=k)
         return dict(hits) or None
 
-    async def _by_vector(self, query: str, k: int, timings: dict[str, float]) -> dict[int, float] | None:
+    async def _by_vector(self, query: str, k: int, timings: dict[str, float]) -> tuple[dict[int, float] | None, float]:
+        """Return the cosines by row, and the cosine that says nothing."""
         if self._keywords_only or not query.strip():
-            return None
+            return None, 0.0
         with _timed(timings, "embed_query"):
             embeddings = await self._embedder.embed([query], kind="query")
         if not embeddings.readable[0]:
-            return None
+            return None, 0.0
         vector = np.ascontiguousarray(embeddings.vectors[0], np.float32)
         if vector.shape != (self._collection.config.dimensions,):
             raise IndexMismatchError(
@@ -83,10 +84,13 @@ class HybridRetriever:
             )
         with _timed(timings, "vector_search"):
             hits = await asyncio.to_thread(self._collection.search_vectors, vector, k=k)
-        return dict(hits) or None
+            floor = await asyncio.to_thread(self._collection.cosine_floor, vector)
+        return dict(hits) or None, floor
 
-    def _fused(self, vectors: dict[int, float] | None, keywords: dict[int, float] | None, k: int) -> tuple[Hit, ...]:
-        scores = fuse(vectors, keywords, vector_weight=self._vector_weight)
+    def _fused(
+        self, vectors: dict[int, float] | None, keywords: dict[int, float] | None, k: int, floor: float
+    ) -> tuple[Hit, ...]:
+        scores = fuse(vectors, keywords, vector_weight=self._vector_weight, cosine_floor=floor)
         names = self._collection.chunk_ids(list(scores))
         order = sorted(names, key=lambda row: (-scores[row], names[row]))[:k]
         chunks = self._collection.chunks(order)

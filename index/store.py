@@ -34,6 +34,7 @@ __all__ = [
     "page_at",
     "readable_rows",
     "runs",
+    "sample_addresses",
     "text",
     "title",
 ]
@@ -91,6 +92,17 @@ def chunk_rows(connection: sqlite3.Connection) -> list[int]:
 def all_addresses(connection: sqlite3.Connection) -> set[bytes]:
     """Return every content address in use, those of unreadable texts included."""
     return {address for (address,) in connection.execute("SELECT address FROM chunks")}
+
+
+def sample_addresses(connection: sqlite3.Connection, n: int) -> list[bytes]:
+    """Return the content addresses of about ``n`` chunks that have a vector, evenly spread; always the same ones."""
+    first, last = connection.execute('SELECT min("row"), max("row") FROM chunks').fetchone()
+    if first is None:
+        return []
+    query = 'SELECT "row", address FROM chunks WHERE "row" >= ? AND readable ORDER BY "row" LIMIT 1'
+    step = max(1, (last - first + 1) // n)
+    found = (connection.execute(query, (row,)).fetchone() for row in range(first, last + 1, step))
+    return list(dict(record for record in found if record is not None).values())
 
 
 def addresses_of(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, bytes]:

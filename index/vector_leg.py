@@ -30,6 +30,7 @@ __all__ = ["VectorLeg"]
 
 _FORMAT = 1
 _BATCH = 4096  # rows read from the vector store at once
+_SAMPLE = 256  # chunks that tell what an unrelated one scores: its mean is then good to a sixteenth of its deviation
 _SAVED_WHEN_BEHIND = 1000  # rows a reader catches up before it writes a new snapshot for the next process
 
 
@@ -47,6 +48,7 @@ class VectorLeg:
         self._index: FaissIndex | None = None
         self._position: Position | None = None
         self._saved: Position | None = None
+        self._sample: tuple[Position | None, FloatArray] = (None, np.empty((0, space.dimensions), np.float32))
         self._updating = threading.Lock()
         self._lock = ReadersWriterLock()
 
@@ -64,6 +66,18 @@ class VectorLeg:
         self.refresh()
         with self._lock.reading():
             return np.empty(0, np.int64) if self._index is None else self._index.rows()
+
+    def cosine_floor(self, vector: FloatArray) -> float:
+        """Return one standard deviation below the mean cosine of a sample; 0 in an empty collection."""
+        with self._database.reading() as connection:
+            position, sample = self._sample
+            if position != store.last_position(connection):
+                addresses = store.sample_addresses(connection, _SAMPLE)
+                position = store.last_position(connection)
+                sample = self._vectors_of(addresses)
+                self._sample = (position, sample)
+        cosines = sample @ vector
+        return float(cosines.mean() - cosines.std()) if cosines.size else 0.0
 
     def refresh(self) -> None:
         """Catch up with SQLite; cheap when nothing has changed."""
@@ -176,14 +190,12 @@ class VectorLeg:
                 f"vectors.db lacks {len(addresses) - len(present)} vectors that documents of {self._path.parent.name!r}"
                 " use; it was altered or replaced: run `rag ingest --rebuild`"
             )
-        return np.stack(present)
+        return np.stack(present) if present else np.empty((0, self._space.dimensions), np.float32)
 
     def _look_up(self, rows: RowArray) -> tuple[RowArray, FloatArray]:
         with self._database.reading() as connection:
             addresses = store.addresses_of(connection, rows.tolist())
         there = [row for row in rows.tolist() if row in addresses]
-        if not there:
-            return np.empty(0, np.int64), np.empty((0, self._space.dimensions), np.float32)
         return np.array(there, np.int64), self._vectors_of([addresses[row] for row in there])
 
     def _empty(self) -> FaissIndex:
