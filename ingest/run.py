@@ -23,7 +23,7 @@ from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
 from ingest.plan import Known, Plan, Work, plan_changes, triage
 from ingest.readers import read, reader_name
 from ingest.report import Change, FileResult, FileState, IngestReport
-from ingest.sources import Found, Skipped, WalkRules, walk
+from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
 from rag.contracts import Embedder, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
 from rag.types import Chunk, Document
@@ -74,12 +74,36 @@ async def ingest(
     and vectors stored so far stay.
     """
     started = time.monotonic()
-    with collection.writer(f"ingest of {root}") as writer:
-        run = _Run(root.resolve(), collection, writer, vectors, embedder, tokenizer, on_progress)
+    with collection.writer(f"rag ingest {root}") as writer:
+        run = _Run(_scope(root, collection), collection, writer, vectors, embedder, tokenizer, on_progress)
         await run.execute(rules)
         report = run.report(time.monotonic() - started)
         writer.record_run({"root": report.root, "counts": dict(report.counts), "seconds": report.seconds})
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The folder that names the documents, and the part of it ("" is all) that this run looks at."""
+
+    root: Path
+    part: str = ""
+
+    def holds(self, path: str) -> bool:
+        return not self.part or _is_under(path, self.part)
+
+
+def _scope(path: Path, collection: Collection) -> _Scope:
+    """Return what an ingest of ``path`` covers: a part of a folder known already, or a folder of its own.
+
+    So one file of a folder can be brought up to date without a second name, and without losing its neighbours.
+    """
+    path = path.resolve()
+    roots = {Path(entry.root) for entry in collection.ledger().values()}
+    for root in (path, *path.parents):
+        if root in roots:
+            return _Scope(root, "" if root == path else path.relative_to(root).as_posix())
+    return _Scope(path.parent, path.name) if path.is_file() else _Scope(path)
 
 
 class _Gate:
@@ -104,7 +128,7 @@ class _Gate:
 class _Run:
     def __init__(
         self,
-        root: Path,
+        scope: _Scope,
         collection: Collection,
         writer: Writer,
         vectors: VectorStore,
@@ -112,7 +136,8 @@ class _Run:
         tokenizer: Tokenizer,
         on_progress: Callable[[IngestProgress], None],
     ) -> None:
-        self._root = root
+        self._scope = scope
+        self._root = str(scope.root)
         self._collection = collection
         self._writer = writer
         self._tokenizer = tokenizer
@@ -129,6 +154,8 @@ class _Run:
         self._n_texts_embedded = 0
         self._n_tokens_embedded = 0
         self._stopped = ""
+        self._prefix = ""
+        self._held: set[str] = set()
 
     async def execute(self, rules: WalkRules) -> None:
         plan = await asyncio.to_thread(self._plan, rules)
@@ -145,7 +172,7 @@ class _Run:
 
     def report(self, seconds: float) -> IngestReport:
         return IngestReport(
-            root=str(self._root),
+            root=self._root,
             collection=self._collection.name,
             files=tuple(self._files[path] for path in sorted(self._files)),
             removed=self._removed,
@@ -158,27 +185,43 @@ class _Run:
     # --- planning
 
     def _plan(self, rules: WalkRules) -> Plan:
-        prefix = self._writer.prefix_for(str(self._root))
-        ledger = self._collection.ledger(root=str(self._root))
+        everything = self._collection.ledger()
+        self._held = {info.id for info in self._collection.documents()}
+        ledger = {path: entry for path, entry in everything.items() if entry.root == self._root}
         found: list[Found] = []
         out_of_sight: list[str] = []
-        for item in walk(self._root, rules=rules):
-            placed = dataclasses.replace(item, id=prefix + item.id)
-            if isinstance(placed, Found):
-                found.append(placed)
-            elif isinstance(placed, Skipped):
-                self._note_skipped(placed, ledger.get(placed.id))
+        for item in self._seen(rules):
+            taken = everything.get(item.id)
+            if taken is not None and taken.root != self._root:
+                reason = f"its name is taken by a document of {taken.root}; rename one of them"
+                self._done(FileResult(item.id, "failed", reason))
+            elif isinstance(item, Found):
+                found.append(item)
+            elif isinstance(item, Skipped):
+                self._note_skipped(item, taken)
             else:
-                self._fail(placed.id, placed.reason, retriable=True)
-                out_of_sight.append(placed.id)
+                self._fail(item.id, item.reason)
+                out_of_sight.append(item.id)
         keep = {path for path in ledger if any(_is_under(path, folder) for folder in out_of_sight)}
+        keep |= {path for path in ledger if not self._covers(path)} | set(self._files)
         readers = {file.id: reader_name(file.path) for file in found}
         known, unsure = triage(found, ledger, readers)
-        plan = plan_changes(known, list(self._hashed(unsure)), ledger, readers, keep=keep | set(self._files))
+        plan = plan_changes(known, list(self._hashed(unsure)), ledger, readers, keep=keep)
         self._n_files = len(self._files) + len(plan.known) + len(plan.work)
-        for item in plan.known:
-            self._note_known(item)
+        for known_file in plan.known:
+            self._note_known(known_file)
         return plan
+
+    def _seen(self, rules: WalkRules) -> Iterable[Found | Skipped | Unreadable]:
+        """Yield what the scope holds, under the ids it has in the collection."""
+        prefix = self._writer.prefix_for(self._root)
+        self._prefix = f"{prefix}/" if prefix else ""
+        for item in walk(self._scope.root, rules=rules):
+            if self._scope.holds(item.id):
+                yield dataclasses.replace(item, id=self._prefix + item.id)
+
+    def _covers(self, path: str) -> bool:
+        return self._scope.holds(path.removeprefix(self._prefix))
 
     def _hashed(self, files: Iterable[Found]) -> Iterable[tuple[Found, str]]:
         for file in files:
@@ -186,11 +229,11 @@ class _Run:
                 with file.path.open("rb") as stream:
                     yield file, hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError as error:
-                self._fail(file.id, f"cannot be read: {error.strerror or error}", retriable=True)
+                self._fail(file.id, f"cannot be read: {error.strerror or error}")
 
     def _note_skipped(self, item: Skipped, before: LedgerEntry | None) -> None:
         if before is None or (before.state, before.reason) != ("skipped", item.reason):
-            entry = LedgerEntry(path=item.id, root=str(self._root), state="skipped", reason=item.reason)
+            entry = LedgerEntry(path=item.id, root=self._root, state="skipped", reason=item.reason)
             self._writer.record(entry, drop_document=True)
         self._done(FileResult(item.id, "skipped", item.reason))
 
@@ -215,7 +258,7 @@ class _Run:
 
     async def _start(self, work: Work, group: asyncio.TaskGroup) -> None:
         if self._stopped:
-            self._fail(work.found.id, f"not reached: {self._stopped}", retriable=True)
+            self._done(FileResult(work.found.id, "failed", f"not reached: {self._stopped}", retriable=True))
             return
         self._tell(work.found.id)
         try:
@@ -251,8 +294,8 @@ class _Run:
 
     async def _write(self, prepared: _Prepared, filled: Filled) -> None:
         work, document = prepared.work, prepared.document
-        was_indexed = work.before is not None and work.before.state == "indexed"
-        change: Change = "renamed" if work.renamed_from else "changed" if was_indexed else "new"
+        replaces = document.id in self._held
+        change: Change = "renamed" if work.renamed_from else "changed" if replaces else "new"
         result = FileResult(
             document.id,
             "indexed",
@@ -301,7 +344,7 @@ class _Run:
         found = work.found
         return LedgerEntry(
             path=found.id,
-            root=str(self._root),
+            root=self._root,
             state=result.state,
             sha256=document.sha256 if document else work.sha256,
             size=found.size,
@@ -322,12 +365,14 @@ class _Run:
 
     def _remove(self, paths: Sequence[str]) -> None:
         for path in paths:
-            self._writer.remove(path)
             self._writer.forget(path)
         self._removed = tuple(paths)
 
-    def _fail(self, path: str, reason: str, *, retriable: bool) -> None:
-        self._done(FileResult(path, "failed", reason, retriable=retriable))
+    def _fail(self, path: str, reason: str) -> None:
+        """Record a path that could not be opened; a former version of it keeps answering."""
+        entry = LedgerEntry(path, self._root, "failed", reason=reason, retriable=True, updated_at=time.time())
+        self._writer.record(entry, drop_document=False)
+        self._done(FileResult(path, "failed", reason, retriable=True))
 
     def _done(self, result: FileResult) -> None:
         self._files[result.path] = result

@@ -1,0 +1,241 @@
+"""An ingest from end to end: real files, SQLite, FAISS and HTTP; the endpoint is the scripted one."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from api.footnote import Footnote
+from ingest.report import IngestReport
+from tests.upstream import Fault, Upstream
+
+WORDS = (
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heron",
+    "inlet",
+    "jetty",
+    "knoll",
+    "larch",
+    "maple",
+)
+
+
+def prose(seed: int, n_sentences: int = 40) -> str:
+    """Sentences that differ from seed to seed, so that no two documents share a chunk."""
+    return " ".join(
+        f"Sentence {i} of text {seed} tells of the {WORDS[(seed + i) % 13]} by the {WORDS[(seed * i + 3) % 13]}."
+        for i in range(n_sentences)
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for i in range(6):
+        (folder / f"doc{i}.md").write_text(f"# Document {i}\n\n{prose(i)}\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+async def footnote(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Footnote]:
+    environ = {
+        "OPENAI_BASE_URL": upstream.base_url,
+        "RAG_CHUNKING_TOKENS": "64",
+        "RAG_CHUNKING_OVERLAP": "0",
+        "RAG_EMBEDDINGS_MAX_RETRIES": "0",
+        "RAG_EMBEDDINGS_MAX_INPUTS": "8",
+    }
+    async with Footnote.open(tmp_path / "library", environ=environ) as opened:
+        yield opened
+
+
+async def ingest(footnote: Footnote, path: Path) -> IngestReport:
+    (report,) = await footnote.ingest(path)
+    return report
+
+
+def states(report: IngestReport) -> Mapping[str, str]:
+    return {file.path: file.change or file.state for file in report.files}
+
+
+def n_sent(upstream: Upstream) -> int:
+    """Texts embedded so far, the question about the length of the vectors left out."""
+    return sum(n for text, n in upstream.embedded.items() if "your vectors" not in text)
+
+
+async def test_every_file_is_indexed_and_found(footnote: Footnote, folder: Path) -> None:
+    report = await ingest(footnote, folder)
+    assert (report.exit_code, set(states(report).values())) == (0, {"new"})
+    retrieval = await footnote.search("text 3 tells of", k=3)
+    assert retrieval.hits[0].chunk.document_id == "doc3.md"
+    assert footnote.check() == []
+
+
+async def test_a_second_run_pays_nothing(footnote: Footnote, folder: Path, upstream: Upstream) -> None:
+    await ingest(footnote, folder)
+    n_calls = len(upstream.calls("embeddings"))
+    report = await ingest(footnote, folder)
+    assert set(states(report).values()) == {"unchanged"}
+    assert (report.n_tokens_embedded, len(upstream.calls("embeddings"))) == (0, n_calls)
+
+
+async def test_touched_files_are_unchanged(footnote: Footnote, folder: Path) -> None:
+    await ingest(footnote, folder)
+    for path in folder.iterdir():
+        os.utime(path, (1, 1))
+    assert set(states(await ingest(footnote, folder)).values()) == {"unchanged"}
+
+
+async def test_a_changed_file_is_replaced_and_only_its_new_words_are_paid(
+    footnote: Footnote, folder: Path, upstream: Upstream
+) -> None:
+    await ingest(footnote, folder)
+    before = n_sent(upstream)
+    path = folder / "doc2.md"
+    path.write_text(path.read_text(encoding="utf-8") + "\n\nThe zeppelin lands at noon.\n", encoding="utf-8")
+    report = await ingest(footnote, folder)
+    assert states(report)["doc2.md"] == "changed"
+    assert n_sent(upstream) - before <= 2
+    hits = (await footnote.search("When does the zeppelin land?", k=3)).hits
+    assert "zeppelin lands at noon" in hits[0].chunk.text
+
+
+async def test_a_removed_file_is_gone_from_both_legs(footnote: Footnote, folder: Path) -> None:
+    await ingest(footnote, folder)
+    (folder / "doc3.md").unlink()
+    report = await ingest(footnote, folder)
+    assert report.removed == ("doc3.md",)
+    hits = (await footnote.search("text 3 tells of", k=50)).hits
+    assert hits
+    assert all(hit.chunk.document_id != "doc3.md" for hit in hits)
+
+
+async def test_a_renamed_file_costs_nothing(footnote: Footnote, folder: Path, upstream: Upstream) -> None:
+    await ingest(footnote, folder)
+    before = n_sent(upstream)
+    (folder / "doc1.md").rename(folder / "moved.md")
+    report = await ingest(footnote, folder)
+    assert states(report)["moved.md"] == "renamed"
+    assert (report.removed, n_sent(upstream)) == ((), before)
+    assert {info.id for info in footnote.documents()} == {"moved.md", *(f"doc{i}.md" for i in (0, 2, 3, 4, 5))}
+
+
+async def test_a_copy_of_a_file_costs_nothing(footnote: Footnote, folder: Path, upstream: Upstream) -> None:
+    await ingest(footnote, folder)
+    before = n_sent(upstream)
+    (folder / "copy.md").write_bytes((folder / "doc1.md").read_bytes())
+    await ingest(footnote, folder)
+    assert n_sent(upstream) == before
+
+
+async def test_bad_files_fail_alone_and_are_tried_again(footnote: Footnote, folder: Path) -> None:
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing more")
+    (folder / "picture.md").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(200))
+    (folder / "blank.txt").write_text("  \n\n ", encoding="utf-8")
+    (folder / ".hidden.md").write_text("secret", encoding="utf-8")
+    report = await ingest(footnote, folder)
+    assert {path: file for path, file in states(report).items() if not path.startswith("doc")} == {
+        "broken.pdf": "failed",
+        "picture.md": "unsupported",
+        "blank.txt": "empty",
+        ".hidden.md": "skipped",
+    }
+    assert report.exit_code == 1
+    assert sum(report.counts.values()) == len(report.files) == 10
+    (folder / "broken.pdf").write_bytes(b"not a pdf at all, just text")
+    assert (await ingest(footnote, folder)).exit_code in (0, 1)
+    (folder / "broken.pdf").unlink()
+    assert (await ingest(footnote, folder)).exit_code == 0
+
+
+async def test_an_endpoint_that_refuses_the_key_stops_the_run_and_keeps_what_there_was(
+    footnote: Footnote, folder: Path, upstream: Upstream
+) -> None:
+    await ingest(footnote, folder)
+    (folder / "doc0.md").write_text(prose(77), encoding="utf-8")
+    upstream.always("embeddings", Fault(status=401))
+    report = await ingest(footnote, folder)
+    assert states(report)["doc0.md"] == "failed"
+    assert report.exit_code == 1
+    assert report.stopped
+    assert "text 0 tells" in footnote.document("doc0.md").text
+    upstream.reset()
+    report = await ingest(footnote, folder)
+    assert (states(report)["doc0.md"], report.exit_code) == ("changed", 0)
+    assert "text 77 tells" in footnote.document("doc0.md").text
+
+
+async def test_a_burst_of_rate_limits_is_ridden_out(tmp_path: Path, folder: Path, upstream: Upstream) -> None:
+    upstream.script("embeddings", None, *[Fault(status=429, headers={"retry-after-ms": "1"})] * 3)
+    environ = {"OPENAI_BASE_URL": upstream.base_url, "RAG_CHUNKING_TOKENS": "64"}
+    async with Footnote.open(tmp_path / "library", environ=environ) as footnote:
+        report = await ingest(footnote, folder)
+    assert report.exit_code == 0
+
+
+async def test_the_vector_of_a_finished_request_is_never_paid_again(
+    footnote: Footnote, folder: Path, upstream: Upstream
+) -> None:
+    upstream.script("embeddings", None, None, None, *[Fault(status=401)] * 50)
+    assert (await ingest(footnote, folder)).exit_code == 1
+    paid = n_sent(upstream)
+    assert paid > 0
+    upstream.reset()
+    await ingest(footnote, folder)
+    assert max(upstream.embedded.values()) == 1
+    total = sum(len(footnote.collection().document_chunks(info.id)) for info in footnote.documents())
+    assert paid + n_sent(upstream) == total
+
+
+async def test_two_folders_share_a_collection_without_mixing_names(
+    footnote: Footnote, folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "manuals"
+    other.mkdir()
+    (other / "doc0.md").write_text("The pump runs at nine bar.", encoding="utf-8")
+    await ingest(footnote, folder)
+    await ingest(footnote, other)
+    ids = {info.id for info in footnote.documents()}
+    assert {"doc0.md", "manuals/doc0.md"} <= ids
+    (other / "doc0.md").unlink()
+    assert (await ingest(footnote, other)).removed == ("manuals/doc0.md",)
+    assert {info.id for info in footnote.documents()} == ids - {"manuals/doc0.md"}
+
+
+async def test_one_file_of_a_known_folder_is_brought_up_to_date_alone(footnote: Footnote, folder: Path) -> None:
+    await ingest(footnote, folder)
+    (folder / "doc4.md").write_text(prose(99), encoding="utf-8")
+    (folder / "doc5.md").unlink()
+    report = await ingest(footnote, folder / "doc4.md")
+    assert (states(report), report.removed) == ({"doc4.md": "changed"}, ())
+    assert len(footnote.documents()) == 6
+
+
+async def test_progress_ends_where_the_report_does(footnote: Footnote, folder: Path) -> None:
+    seen = []
+    (report,) = await footnote.ingest(folder, on_progress=seen.append)
+    last = seen[-1]
+    assert (last.n_files, last.n_done) == (6, 6)
+    assert last.n_tokens_embedded == report.n_tokens_embedded
+    assert [item.n_done for item in seen] == sorted(item.n_done for item in seen)
+
+
+async def test_cancelling_keeps_what_was_stored(footnote: Footnote, folder: Path, upstream: Upstream) -> None:
+    upstream.always("embeddings", Fault(delay_s=0.05))
+    task = asyncio.create_task(ingest(footnote, folder))
+    await asyncio.to_thread(upstream.wait_until, lambda: len(upstream.calls("embeddings")) >= 4)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    upstream.always("embeddings", Fault())
+    assert (await ingest(footnote, folder)).exit_code == 0
+    assert footnote.check() == []
