@@ -83,6 +83,11 @@ class Collection:
     def close(self) -> None:
         self._database.close()
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether this is still the collection of its name: False once it was deleted or rebuilt by anybody."""
+        return self._database.is_in_place
+
     def require(self, config: CollectionConfig) -> None:
         """Raise IndexMismatchError, saying what differs, unless the collection was made with this configuration."""
         differences = [

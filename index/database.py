@@ -103,14 +103,18 @@ class Database:
             if connection is not None:
                 connection.close()
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file that was opened is still the one of its path: nobody deleted or replaced it."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
     def _check_open(self) -> None:
         if self._closed:
             raise CollectionError(f"{self.path} was closed; open it again")
-        try:
-            same = self.path.stat().st_ino == self._inode
-        except FileNotFoundError:
-            same = False
-        if not same:
+        if not self.is_in_place:
             raise CollectionNotFoundError(f"{self.path} was deleted or replaced by another process; open it again")
 
     def _connect(self, *, page_size: int | None = None) -> sqlite3.Connection:

@@ -118,6 +118,27 @@ class Library:
             lock.release()
         shutil.rmtree(doomed, ignore_errors=True)
 
+    def supersede(self, name: str, *, by: str) -> None:
+        """Put the collection ``by`` in the place of ``name``, which is deleted; open handles of both end with that.
+
+        The old one answers until this is called. Raises CollectionLockedError while somebody is writing to either.
+        """
+        old, new = self._path(name), self._path(by)
+        if not _is_collection(new):
+            raise self._not_found(by)
+        doomed = old.with_name(f".deleted-{secrets.token_hex(8)}")
+        with ExitStack() as stack:
+            for path, label in ((old, name), (new, by)):
+                lock = WriterLock(path, name=label)
+                lock.acquire(f"putting {by} in the place of {name}")
+                stack.callback(lock.release)
+            try:
+                os.rename(old, doomed)
+                os.rename(new, old)
+            except OSError as error:
+                raise CollectionError(f"cannot put collection {by!r} in the place of {name!r}: {error}") from error
+        shutil.rmtree(doomed, ignore_errors=True)
+
     def prune(self) -> int:
         """Delete the vectors that no collection uses, and what interrupted deletions left; returns how many vectors.
 

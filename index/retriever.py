@@ -6,14 +6,15 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 
 from index.collection import Collection
 from index.fusion import fuse
-from rag.contracts import Embedder
+from rag.contracts import Embedder, Tokenizer
 from rag.errors import IndexMismatchError
-from rag.types import Hit, Retrieval
+from rag.types import FloatArray, Hit, Retrieval
 
 __all__ = ["HybridRetriever"]
 
@@ -36,8 +37,13 @@ class HybridRetriever:
         vector_weight: float = VECTOR_WEIGHT,
         candidates: int = CANDIDATES,
         keywords_only: bool = False,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
-        """``candidates`` are taken from each leg, or ``k`` where that is more."""
+        """``candidates`` are taken from each leg, or ``k`` where that is more.
+
+        With the embedder's ``tokenizer`` a query longer than the model reads is embedded in parts, whose mean is
+        searched for; without, such a query is the embedder's to refuse.
+        """
         if not 0 <= vector_weight <= 1:
             raise ValueError(f"vector_weight must be in [0, 1], got {vector_weight}")
         if candidates < 1:
@@ -47,6 +53,7 @@ class HybridRetriever:
         self._vector_weight = vector_weight
         self._candidates = candidates
         self._keywords_only = keywords_only
+        self._tokenizer = tokenizer
 
     async def retrieve(self, query: str, *, k: int) -> Retrieval:
         """Return at most ``k`` hits, best first, ties by chunk id. Raises EmbeddingError and CollectionError."""
@@ -72,10 +79,9 @@ class HybridRetriever:
         if self._keywords_only or not query.strip():
             return None, 0.0
         with _timed(timings, "embed_query"):
-            embeddings = await self._embedder.embed([query], kind="query")
-        if not embeddings.readable[0]:
+            vector = await self._embedded(query)
+        if vector is None:
             return None, 0.0
-        vector = np.ascontiguousarray(embeddings.vectors[0], np.float32)
         if vector.shape != (self._collection.config.dimensions,):
             raise IndexMismatchError(
                 f"collection {self._collection.name!r} holds vectors of {self._collection.config.dimensions}"
@@ -86,6 +92,22 @@ class HybridRetriever:
             hits = await asyncio.to_thread(self._collection.search_vectors, vector, k=k)
             floor = await asyncio.to_thread(self._collection.cosine_floor, vector)
         return dict(hits) or None, floor
+
+    async def _embedded(self, query: str) -> FloatArray | None:
+        """Return the query's unit vector, None where the model cannot read it."""
+        limits = self._embedder.profile.limits
+        parts = [query]
+        if self._tokenizer is not None and self._tokenizer.count(query) > limits.max_input_tokens:
+            parts = _parts(query, self._tokenizer, max_tokens=limits.max_input_tokens)
+        readable: list[FloatArray] = []
+        for part in parts:
+            embeddings = await self._embedder.embed([part], kind="query")
+            readable.extend(embeddings.vectors[embeddings.readable])
+        if not readable:
+            return None
+        mean = np.mean(readable, axis=0, dtype=np.float32)
+        norm = float(np.linalg.norm(mean))
+        return np.ascontiguousarray(mean / norm, np.float32) if norm > 0 else None
 
     def _fused(
         self, vectors: dict[int, float] | None, keywords: dict[int, float] | None, k: int, floor: float
@@ -104,6 +126,18 @@ class HybridRetriever:
             for row in order
             if row in chunks  # a document may have been replaced since
         )
+
+
+def _parts(query: str, tokenizer: Tokenizer, *, max_tokens: int) -> list[str]:
+    """Return a long query in parts of equal token counts, each of at most three quarters of ``max_tokens``.
+
+    The rest is for the tokens that a cut inside a word adds.
+    """
+    starts = tokenizer.starts(query)
+    n_tokens = len(starts) - 1
+    n_parts = -(-n_tokens * 4 // (max_tokens * 3))
+    edges = [int(starts[n_tokens * n // n_parts]) for n in range(n_parts + 1)]
+    return [part for start, end in pairwise(edges) if (part := query[start:end]).strip()]
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from index.library import Library
 from index.retriever import HybridRetriever
 from rag.contracts import Retriever
 from rag.errors import EmbeddingError, IndexMismatchError
-from rag.types import EmbedderProfile, Embeddings, TextKind
-from tests.fakes import LengthEmbedder
+from rag.types import EmbedderProfile, EmbeddingLimits, Embeddings, TextKind
+from tests.fakes import LengthEmbedder, WordTokenizer
 from tests.index.shelving import shelve
 
 SCORES = st.dictionaries(st.integers(0, 20), st.floats(-1, 50), max_size=12)
@@ -120,6 +120,30 @@ async def test_an_embedder_of_other_dimensions_is_refused(filled: Collection) ->
     embedder.profile = EmbedderProfile(model="lengths", dimensions=5, tokenizer="words")
     with pytest.raises(IndexMismatchError, match="vectors of 8 dimensions, the embedder makes 5"):
         await HybridRetriever(filled, embedder).retrieve("zebra", k=5)
+
+
+class ForgetfulEmbedder(LengthEmbedder):
+    """Reads eight tokens and refuses more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.profile = EmbedderProfile("lengths", 8, "words", EmbeddingLimits(max_input_tokens=8))
+
+    async def embed(self, texts: Sequence[str], *, kind: TextKind) -> Embeddings:
+        if any(WordTokenizer().count(text) > 8 for text in texts):
+            raise EmbeddingError("too long")
+        return await super().embed(texts, kind=kind)
+
+
+@pytest.mark.parametrize("n_words", [1, 8, 9, 100])
+async def test_a_query_longer_than_the_model_reads_is_embedded_in_parts(filled: Collection, n_words: int) -> None:
+    embedder = ForgetfulEmbedder()
+    retriever = HybridRetriever(filled, embedder, tokenizer=WordTokenizer())
+    query = "zebra " * n_words
+    found = await retriever.retrieve(query, k=1)
+    assert found.hits[0].chunk.document_id == "zebra.txt"
+    assert found.hits[0].vector_score == pytest.approx(1.0)
+    assert "".join(text for [text] in embedder.calls) == query
 
 
 @pytest.fixture
