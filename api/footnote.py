@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,6 +43,7 @@ class Footnote:
         self.wiring = Wiring(settings)
         self._library: Library | None = None
         self._collections: dict[str, Collection] = {}
+        self._opening = threading.Lock()
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @classmethod
@@ -72,31 +76,34 @@ class Footnote:
     async def aclose(self) -> None:
         """Close connections, models and collections."""
         await self.wiring.aclose()
-        for collection in self._collections.values():
-            collection.close()
-        self._collections.clear()
-        if self._library is not None:
-            self._library.close()
-            self._library = None
+        with self._opening:
+            self._collections.clear()
+            if self._library is not None:
+                self._library.close()
+                self._library = None
 
     # --- collections
 
     @property
     def library(self) -> Library:
         """The library on disk; made when it is first needed."""
-        if self._library is None:
-            self._library = Library.open(self.settings.library, create=True)
-        return self._library
+        with self._opening:
+            if self._library is None:
+                self._library = Library.open(self.settings.library, create=True)
+            return self._library
 
     def collection(self, name: str | None = None) -> Collection:
         """Return an open collection; raises CollectionNotFoundError with what to run."""
         name = name or self.settings.collection
-        if name not in self._collections:
-            try:
-                self._collections[name] = self.library.open_collection(name)
-            except CollectionNotFoundError as error:
-                raise CollectionNotFoundError(f"{error}; make it with: rag ingest FOLDER -c {name}") from error
-        return self._collections[name]
+        library = self.library
+        with self._opening:
+            known = self._collections.get(name)
+            if known is None or not known.is_in_place:  # deleted or rebuilt, perhaps by another process
+                try:
+                    self._collections[name] = library.open_collection(name)
+                except CollectionNotFoundError as error:
+                    raise CollectionNotFoundError(f"{error}; make it with: rag ingest FOLDER -c {name}") from error
+            return self._collections[name]
 
     def collections(self) -> list[str]:
         """Return the names of the collections, sorted."""
@@ -105,14 +112,14 @@ class Footnote:
     async def create_collection(self, name: str) -> Collection:
         """Make an empty collection with the models and chunk size of the settings."""
         config = await self.wiring.new_config()
-        self._collections[name] = self.library.create(name, config)
-        return self._collections[name]
+        await asyncio.to_thread(self.library.create, name, config)
+        return self.collection(name)
 
     def delete_collection(self, name: str) -> None:
-        """Delete a collection. Its vectors stay in the library until pruned, so making it again costs nothing."""
-        self.collection(name).close()
-        del self._collections[name]
+        """Delete a collection and its uploads. Its vectors stay in the library, so making it again costs nothing."""
+        uploads = self._uploads(self.collection(name))
         self.library.delete(name)
+        shutil.rmtree(uploads, ignore_errors=True)
 
     def status(self, name: str | None = None) -> CollectionStatus:
         """Return what a collection holds, and whether its parts agree."""
@@ -151,11 +158,15 @@ class Footnote:
     ) -> list[IngestReport]:
         """Bring a collection in step with folders or files, one after the other; the collection is made if need be.
 
-        ``rebuild`` makes it anew with today's models and chunk size.
+        ``rebuild`` makes it anew with today's models and chunk size, from these paths and every folder it was made
+        from; the old one answers until the new one is whole, and stays when the run is stopped.
         """
         if not paths:
             raise ConfigError("nothing to ingest: name at least one folder or file")
-        opened = await self._writable(collection or self.settings.collection, rebuild=rebuild)
+        name = collection or self.settings.collection
+        if rebuild and name in self.collections():
+            return await self._rebuild(name, [Path(path) for path in paths], on_progress)
+        opened = await self._writable(name)
         return [await self._ingest(Path(path), opened, on_progress) for path in paths]
 
     async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> FileResult:
@@ -201,12 +212,26 @@ class Footnote:
 
     # --- how
 
-    async def _writable(self, name: str, *, rebuild: bool = False) -> Collection:
-        if rebuild and name in self.collections():
-            self.delete_collection(name)
+    async def _writable(self, name: str) -> Collection:
         if name in self.collections():
             return self.collection(name)
         return await self.create_collection(name)
+
+    async def _rebuild(
+        self, name: str, paths: Sequence[Path], on_progress: Callable[[IngestProgress], None]
+    ) -> list[IngestReport]:
+        """Make the collection anew under another name, then let it take the place of the old one."""
+        former = [Path(str(run["root"])) for run in self.collection(name).runs()]
+        roots = list(dict.fromkeys([*former, *(path.resolve() for path in paths)]))
+        new_name = f"{name}.rebuild"
+        if new_name in self.collections():  # what an interrupted rebuild left; its vectors are kept
+            self.delete_collection(new_name)
+        new = await self.create_collection(new_name)
+        reports = [await self._ingest(root, new, on_progress) for root in roots]
+        if any(report.stopped for report in reports):
+            return reports
+        self.library.supersede(name, by=new_name)
+        return [replace(report, collection=name) for report in reports]
 
     async def _ingest(
         self, path: Path, collection: Collection, on_progress: Callable[[IngestProgress], None]
@@ -225,7 +250,7 @@ class Footnote:
             )
 
     def _uploads(self, collection: Collection) -> Path:
-        return self.library.folder / "collections" / collection.name / "uploads"
+        return self.library.folder / "uploads" / collection.name
 
     async def _retriever(self, collection: Collection) -> HybridRetriever:
         embedder = await self.wiring.embedder(collection.config)

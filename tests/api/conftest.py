@@ -58,8 +58,8 @@ def ingest(library: Path, folder: Path, *, rebuild: bool = False) -> None:
 
     async def run() -> None:
         async with Footnote.open(library, environ={}) as footnote:
-            (report,) = await footnote.ingest(folder, rebuild=rebuild)
-            assert report.exit_code == 0, report
+            reports = await footnote.ingest(folder, rebuild=rebuild)
+            assert [report.exit_code for report in reports] == [0] * len(reports), reports
 
     asyncio.run(run())
 
