@@ -1,7 +1,7 @@
 """How likely a sentence answers a question: a few measures, weighed by logistic regression.
 
-``python benchmarks/abstention.py --fit`` prints the weights: with cosines they are fitted on nq_oracle, without on
-cmrc2018_trial, and tested on other sets.
+``python benchmarks/abstention.py --fit --questions 400`` prints the weights: with cosines they are fitted on nq_oracle,
+without on cmrc2018_trial, and tested on other sets. The threshold lets 15 % of the unanswerable questions through.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ MEASURES = (
 N_LEXICAL = 8
 
 # In the order of MEASURES, the bias last.
-_WITH_COSINE = np.array([0.21, 1.32, 0.74, -0.12, 0.54, 0.65, 0.21, 0.90, 2.42, 2.44, -7.75])
-_LEXICAL = np.array([1.44, 1.50, 1.09, -0.24, 0.40, -0.03, 1.69, 0.95, -6.97])
-_LEAST_WITH_COSINE, _LEAST_LEXICAL = -1.94, -3.64
+_WITH_COSINE = np.array([0.21, 1.32, 0.74, -0.12, 0.55, 0.65, 0.21, 0.90, 2.42, 2.43, -7.75])
+_LEXICAL = np.array([1.44, 1.50, 1.08, -0.24, 0.37, -0.03, 1.68, 0.95, -6.95])
+_LEAST_WITH_COSINE, _LEAST_LEXICAL = -1.94, -3.63
 
 
 def measure(
