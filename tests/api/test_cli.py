@@ -1,0 +1,345 @@
+"""The ``rag`` command as a user meets it: what is printed where, and with which exit status."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from api.cli.main import MODULES, main
+from api.cli.output import place, report_lines, shown, size
+from api.cli.parser import build_parser
+from ingest.report import FileResult, IngestReport
+from tests.upstream import Fault, Upstream
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = {
+    "bridge.md": "# The bridge\n\nThe Golden Gate Bridge was opened on 27 May 1937. It is painted orange.\n",
+    "whale.txt": "A blue whale can weigh 150 tonnes. It eats four tonnes of krill a day.\n",
+    "茶.md": "# 绿茶\n\n绿茶的冲泡水温应为八十度。红茶的冲泡水温应为九十五度。\n",
+}
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def rag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in an empty folder, with no key and no settings but those given."""
+    for name in list(os.environ):
+        if name.startswith(("RAG_", "OPENAI_")) or name.endswith("_API_KEY"):
+            monkeypatch.delenv(name)
+    (tmp_path / "docs").mkdir()
+    for name, text in DOCUMENTS.items():
+        (tmp_path / "docs" / name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: str, **environ: str) -> tuple[int, str, str]:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        try:
+            status = main(argv)
+        except SystemExit as error:
+            status = int(error.code or 0)
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+def test_a_folder_in_and_a_cited_answer_out(rag: Run) -> None:
+    status, out, err = rag("ingest", "docs")
+    assert (status, "3 files: 3 indexed" in out) == (0, True)
+    assert "3 of 3 files" in err, "progress goes to standard error"
+    status, out, _ = rag("ask", "When was the Golden Gate Bridge opened?")
+    assert status == 0
+    assert "opened on 27 May 1937" in out
+    assert re.search(r"^\[1\] bridge\.md: “The Golden Gate Bridge was opened on 27 May 1937\.”$", out, re.MULTILINE)
+
+
+def test_a_chinese_question_is_answered_from_a_chinese_document(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
+    _, out, _ = rag("ask", "绿茶的冲泡水温应为多少度？")
+    assert "八十度" in out
+    assert "[1] 茶.md: “" in out
+
+
+def test_what_the_documents_do_not_say_is_said_so_and_is_no_failure(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
+    status, out, _ = rag("ask", "Who composed the opera Tosca?", "--json")
+    answer = json.loads(out)
+    assert (status, answer["answer"]["answered"], answer["answer"]["citations"]) == (0, False, [])
+
+
+def test_json_holds_a_citation_that_can_be_checked(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
+    _, out, _ = rag("ask", "How much can a blue whale weigh?", "--json")
+    citation = json.loads(out)["answer"]["citations"][0]
+    assert citation["document"] == "whale.txt"
+    assert DOCUMENTS["whale.txt"][citation["start"] : citation["end"]] == citation["quote"]
+
+
+def test_events_come_one_a_line_sources_first_answer_last(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
+    _, out, _ = rag("ask", "How much can a blue whale weigh?", "--json", "--events")
+    types = [json.loads(line)["type"] for line in out.splitlines()]
+    assert (types[0], types[-1]) == ("retrieved", "answer")
+    assert {"delta", "citation"} <= set(types)
+
+
+def test_search_prints_hits_with_place_and_score(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
+    _, out, _ = rag("search", "krill", "-k", "1")
+    assert re.match(r" 1\. \d\.\d\d  whale\.txt", out)
+    _, out, _ = rag("search", "krill", "-k", "2", "--json")
+    hits = [json.loads(line) for line in out.splitlines()]
+    assert (len(hits), hits[0]["document"]) == (2, "whale.txt")
+
+
+def test_a_question_can_come_from_standard_input(rag: Run, tmp_path: Path) -> None:
+    rag("ingest", "docs", "-q")
+    done = subprocess.run(
+        [sys.executable, "-m", "api.cli.main", "ask", "-", "--library", str(tmp_path / ".footnote")],
+        input="How much krill does a blue whale eat?",
+        env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "four tonnes of krill" in done.stdout
+
+
+def test_chat_remembers_and_starts_over(rag: Run, tmp_path: Path) -> None:
+    rag("ingest", "docs", "-q")
+    done = subprocess.run(
+        [sys.executable, "-m", "api.cli.main", "chat", "--library", str(tmp_path / ".footnote")],
+        input="How much can a blue whale weigh?\n\n/new\nWhen was the Golden Gate Bridge opened?\n/quit\nnever asked\n",
+        env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.index("150 tonnes") < done.stdout.index("27 May 1937")
+
+
+def test_a_failed_file_gives_status_1_and_says_why(rag: Run, tmp_path: Path) -> None:
+    (tmp_path / "docs" / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
+    status, out, _ = rag("ingest", "docs", "-q")
+    assert (status, "1 failed" in out) == (1, True)
+    assert re.search(r"^  failed +broken\.pdf: \S", out, re.MULTILINE)
+    status, out, _ = rag("status", "--files", "failed")
+    assert (status, out.splitlines()[-1].startswith("failed       broken.pdf: ")) == (0, True)
+
+
+def test_ingest_as_json_is_one_object(rag: Run) -> None:
+    _, out, _ = rag("ingest", "docs", "-q", "--json")
+    report = json.loads(out)
+    assert report["counts"]["indexed"] == 3
+    assert sum(report["counts"].values()) == len(report["files"])
+
+
+def test_excluded_files_are_listed_as_skipped(rag: Run) -> None:
+    _, out, _ = rag("ingest", "docs", "-q", "--exclude", "*.txt", "-v")
+    assert re.search(r"^  skipped +whale\.txt: ", out, re.MULTILINE)
+
+
+def test_status_and_check_say_that_all_agrees(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
+    status, out, _ = rag("status", "--check")
+    assert status == 0
+    assert "documents    3" in out
+    assert "everything agrees" in out
+    _, out, _ = rag("status", "--json")
+    assert json.loads(out)["n_documents"] == 3
+
+
+def test_collections_are_listed_shown_and_deleted(rag: Run) -> None:
+    assert "no collections" in rag("collections")[2]
+    rag("ingest", "docs", "-q", "-c", "nature")
+    assert rag("collections")[1].startswith("nature  3 documents")
+    assert "whale.txt" in rag("collections", "show", "nature")[1]
+    assert rag("collections", "create", "empty")[0] == 0
+    status, _, err = rag("collections", "delete", "nature")
+    assert (status, "needs --yes" in err) == (1, True)
+    assert rag("collections", "delete", "nature", "--yes")[0] == 0
+    assert rag("collections")[1].startswith("empty  0 documents")
+
+
+def test_a_missing_collection_says_what_to_run(rag: Run) -> None:
+    status, out, err = rag("ask", "anything", "-c", "nowhere")
+    assert (status, out) == (1, "")
+    assert "rag ingest FOLDER -c nowhere" in err
+    assert err.count("\n") == 1
+
+
+def test_a_missing_folder_is_one_line_and_status_1(rag: Run) -> None:
+    status, _, err = rag("ingest", "no-such-folder", "-q")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "no-such-folder" in err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["ask"], ["ingest"], ["nonsense"], ["search", "x", "-k", "many"], ["status", "--files", "odd"]],
+    ids=lambda argv: " ".join(argv),
+)
+def test_wrong_usage_is_status_2(rag: Run, argv: list[str]) -> None:
+    status, out, err = rag(*argv)
+    assert (status, out) == (2, "")
+    assert "usage: rag" in err
+
+
+def test_a_wrong_setting_is_named(rag: Run) -> None:
+    status, _, err = rag("search", "x", "--set", "retrieval.kk=3")
+    assert (status, "did you mean 'retrieval.k'" in err) == (1, True)
+
+
+def test_with_an_endpoint_the_same_commands_use_it(rag: Run, upstream: Upstream) -> None:
+    upstream.reply = lambda request: "It opened in 1937 [1]."
+    environ = {"OPENAI_BASE_URL": upstream.base_url}
+    assert rag("ingest", "docs", "-q", **environ)[0] == 0
+    status, out, _ = rag("ask", "When was the Golden Gate Bridge opened?", "--temperature", "0.5", "--seed", "7")
+    assert status == 0
+    assert out.startswith("It opened in 1937 [1].\n\n[1] ")
+    sent = upstream.calls("chat")[-1].json
+    assert (sent["temperature"], sent["seed"], sent["model"]) == (0.5, 7, "stub-chat")
+
+
+def test_chat_from_one_provider_and_embedded_vectors_is_a_normal_set_up(rag: Run, upstream: Upstream) -> None:
+    upstream.reply = lambda request: "Four tonnes [1]."
+    environ = {"RAG_CHAT_BASE_URL": upstream.base_url, "RAG_CHAT_MODEL": "stub-chat"}
+    assert rag("ingest", "docs", "-q", **environ)[0] == 0
+    assert "Four tonnes [1]." in rag("ask", "How much krill does a whale eat?")[1]
+    assert upstream.calls("embeddings") == []
+
+
+def test_a_refused_key_is_one_line_with_advice(rag: Run, upstream: Upstream) -> None:
+    rag("ingest", "docs", "-q")
+    upstream.always("chat", Fault(status=401))
+    status, _, err = rag(
+        "ask", "How heavy is a whale?", RAG_CHAT_BASE_URL=upstream.base_url, RAG_CHAT_MODEL="stub-chat"
+    )
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "key" in err
+
+
+def test_a_collection_keeps_its_embedded_model_when_a_key_appears(rag: Run, upstream: Upstream) -> None:
+    rag("ingest", "docs", "-q")
+    assert rag("search", "krill", OPENAI_BASE_URL=upstream.base_url)[0] == 0
+    assert upstream.calls("embeddings") == []
+    status, _, err = rag(
+        "search", "krill", RAG_EMBEDDINGS_BASE_URL=upstream.base_url, RAG_EMBEDDINGS_MODEL="stub-embedding"
+    )
+    assert (status, "--rebuild" in err) == (1, True)
+    assert rag("ingest", "docs", "-q", "--rebuild")[0] == 0
+    assert rag("search", "krill")[0] == 0
+    assert "stub-embedding" in rag("status")[1]
+
+
+def test_doctor_finds_everything_well_without_a_key(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
+    status, out, _ = rag("doctor")
+    assert (status, "PROBLEM" in out) == (0, False)
+    assert "collection default: 3 documents" in out
+
+
+def test_doctor_tells_a_wrong_key_and_what_to_do(rag: Run, upstream: Upstream) -> None:
+    upstream.key = "right"
+    status, out, _ = rag("doctor", OPENAI_BASE_URL=upstream.base_url, OPENAI_API_KEY="wrong")
+    assert status == 1
+    assert re.search(r"PROBLEM  chat: .*key", out)
+    status, out, _ = rag("doctor", OPENAI_API_KEY="right")
+    assert status == 0
+    assert "stub-chat" in out
+
+
+@pytest.mark.parametrize("command", sorted(MODULES))
+def test_every_command_has_help_with_an_example(rag: Run, command: str) -> None:
+    status, out, _ = rag(command, "--help")
+    assert status == 0
+    assert f"  rag {command}" in out
+
+
+def test_every_command_of_the_parser_has_a_module() -> None:
+    actions = [action for action in build_parser()._actions if action.dest == "command"]
+    assert set(actions[0].choices or ()) == set(MODULES)
+
+
+HEAVY = (
+    "numpy",
+    "faiss",
+    "tantivy",
+    "onnxruntime",
+    "tiktoken",
+    "tokenizers",
+    "httpx2",
+    "fastapi",
+    "pypdf",
+    "pypdfium2",
+    "rich",
+)
+
+
+def loaded_by(*argv: str) -> set[str]:
+    """Names of the heavy libraries that a command has imported when it ends."""
+    script = (
+        "import sys\nfrom api.cli.main import main\n"
+        f"try:\n    main({list(argv)!r})\nexcept SystemExit:\n    pass\n"
+        f"print('LOADED', *[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"]},
+    )
+    return set(done.stderr.split("LOADED")[1].split())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert loaded_by("--help") == set()
+    assert loaded_by("ask", "--help") == set()
+
+
+def test_asking_without_a_key_loads_only_what_it_needs(rag: Run, tmp_path: Path) -> None:
+    rag("ingest", "docs", "-q")
+    loaded = loaded_by("ask", "How heavy is a whale?", "--library", str(tmp_path / ".footnote"))
+    assert loaded <= {"numpy", "faiss", "tantivy", "onnxruntime", "tokenizers"}
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def test_sizes_and_places_read_well() -> None:
+    assert [size(0), size(1023), size(1536), size(5 * 2**30)] == ["0 B", "1023 B", "1.5 KB", "5.0 GB"]
+    assert place("a.pdf", 3, ("Intro",)) == "a.pdf, page 3"
+    assert place("a.md", None, ("Guide", "Set-up")) == "a.md § Set-up"
+    assert place("a.txt", None) == "a.txt"
+
+
+def test_a_long_quote_is_shown_in_part_and_marked() -> None:
+    assert shown("word " * 200).endswith("[…]")
+    assert shown("one\n two") == "one two"
+
+
+def test_a_report_says_what_is_wrong_and_nothing_about_what_is_well() -> None:
+    files = (
+        FileResult("a.md", "indexed", change="new", n_chunks=2, n_tokens=30),
+        FileResult("b.pdf", "indexed", warnings=("3 of 9 pages have no text",)),
+        FileResult("c.bin", "unsupported", "not a text"),
+    )
+    report = IngestReport("/docs", "default", files, ("old.md",), 2, 30, 1.25)
+    text = "\n".join(report_lines(report))
+    assert "3 files: 2 indexed, 1 unsupported; 1 removed" in text
+    assert "warning      b.pdf: 3 of 9 pages have no text" in text
+    assert "removed      old.md" in text
+    assert "a.md" not in text
+    assert "a.md" in "\n".join(report_lines(report, verbose=True))
