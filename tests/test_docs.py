@@ -25,11 +25,15 @@ from api import schemas
 from api.app import create_app
 from api.choice import FAMILIES, choose
 from api.cli.parser import build_parser
+from api.errors import MAX_RETRY_AFTER_S
 from api.footnote import Footnote
+from index.records import EXACT_LIMIT
 from ingest.readers import read
 from ingest.report import FileState
 from rag.errors import UnsupportedFormatError
 from rag.gateway.providers import PROVIDERS, provider_for
+from rag.gateway.retry import RetryPolicy
+from rag.local.embedder import MAX_TOKENS
 from rag.settings import load_settings
 from rag.types import Document
 from scripts.build_docs import PAGES, PARTS, commands, main, rebuilt
@@ -37,6 +41,7 @@ from scripts.build_docs import PAGES, PARTS, commands, main, rebuilt
 ROOT = Path(__file__).parents[1]
 READMES = ("README.md", "README.zh-CN.md")
 NAMES = [*(page.relative_to(ROOT).as_posix() for page in PAGES), "CHANGELOG.md", "examples/README.md"]
+HEARTBEAT_S = inspect.signature(create_app).parameters["heartbeat_s"].default
 PROVIDER_KEYS = {name for provider in PROVIDERS.values() for name in provider.key_env}
 
 # What the examples ask about. "docs" is the folder that the Python examples ingest.
@@ -467,6 +472,19 @@ def test_relative_links_lead_somewhere(name: str) -> None:
 def test_paths_of_the_project_are_spelt_as_they_are(name: str) -> None:
     named = re.findall(r"`((?:rag|index|ingest|api|tests|scripts|benchmarks|notebooks)/[\w./-]*)`", page(name))
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+LIMITS = {
+    f"up to {EXACT_LIMIT:,} chunks": "docs/design.md",
+    f"reads {MAX_TOKENS + 2}": "docs/design.md",  # the two are the model's own marks
+    "up to a minute" if MAX_RETRY_AFTER_S == RetryPolicy().max_wait_s == 60 else "another wait": "docs/errors.md",
+    "for ten seconds" if HEARTBEAT_S == 10 else "another time": "docs/http.md",
+}
+
+
+@pytest.mark.parametrize("words", LIMITS)
+def test_a_limit_named_in_the_prose_is_that_of_the_code(words: str) -> None:
+    assert words in " ".join(page(LIMITS[words]).split())
 
 
 @pytest.mark.parametrize("name", NAMES)
