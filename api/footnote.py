@@ -12,23 +12,25 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api.wiring import Wiring
 from index.collection import Collection
 from index.library import Library
 from index.records import CollectionStatus, DocumentInfo, LedgerEntry
 from index.retriever import HybridRetriever
-from ingest.report import FileResult, IngestReport
-from ingest.run import IngestProgress, ingest
-from ingest.sources import WalkRules
-from ingest.uploads import remove_document, save_upload
 from rag.answering.answer import Answerer, AnswerSettings
 from rag.errors import CollectionNotFoundError, ConfigError
 from rag.settings import Settings, load_settings
 from rag.types import Answer, AnswerEvent, Document, GenerationSettings, Retrieval, Turn
 
+if TYPE_CHECKING:
+    from ingest.report import FileResult, IngestReport
+    from ingest.run import IngestProgress
+
 __all__ = ["Footnote"]
+
+# The readers and the chunker are imported by the first ingest: a question is answered sooner without them.
 
 
 class Footnote:
@@ -86,10 +88,13 @@ class Footnote:
 
     @property
     def library(self) -> Library:
-        """The library on disk; made when it is first needed."""
+        """The library on disk. Raises CollectionNotFoundError where there is none yet."""
+        return self._open_library(create=False)
+
+    def _open_library(self, *, create: bool) -> Library:
         with self._opening:
             if self._library is None:
-                self._library = Library.open(self.settings.library, create=True)
+                self._library = Library.open(self.settings.library, create=create)
             return self._library
 
     def collection(self, name: str | None = None) -> Collection:
@@ -107,12 +112,13 @@ class Footnote:
 
     def collections(self) -> list[str]:
         """Return the names of the collections, sorted."""
-        return self.library.collections() if self.settings.library.is_dir() else []
+        return self.library.collections() if (self.settings.library / "vectors.db").exists() else []
 
     async def create_collection(self, name: str) -> Collection:
         """Make an empty collection with the models and chunk size of the settings."""
         config = await self.wiring.new_config()
-        await asyncio.to_thread(self.library.create, name, config)
+        library = await asyncio.to_thread(self._open_library, create=True)
+        await asyncio.to_thread(library.create, name, config)
         return self.collection(name)
 
     def delete_collection(self, name: str) -> None:
@@ -144,6 +150,8 @@ class Footnote:
     async def delete_document(self, document_id: str, *, collection: str | None = None) -> None:
         """Remove a document. One that was uploaded loses its file too; any other comes back with its folder."""
         opened = self.collection(collection)
+        from ingest.uploads import remove_document
+
         async with self._writing[opened.name]:
             await asyncio.to_thread(remove_document, opened, document_id, uploads=self._uploads(opened))
 
@@ -171,6 +179,8 @@ class Footnote:
 
     async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> FileResult:
         """Store a file with the collection and ingest it; a file of the same name is replaced."""
+        from ingest.uploads import save_upload
+
         opened = await self._writable(collection or self.settings.collection)
         path = await asyncio.to_thread(save_upload, self._uploads(opened), filename, data)
         report = await self._ingest(path.parent, opened, lambda progress: None)
@@ -236,6 +246,9 @@ class Footnote:
     async def _ingest(
         self, path: Path, collection: Collection, on_progress: Callable[[IngestProgress], None]
     ) -> IngestReport:
+        from ingest.run import ingest
+        from ingest.sources import WalkRules
+
         options = self.settings.ingest
         rules = WalkRules(include=options.include, exclude=options.exclude, max_bytes=options.max_file_mb * 1024 * 1024)
         async with self._writing[collection.name]:  # uploads wait for each other; another process is an error
@@ -254,10 +267,11 @@ class Footnote:
 
     async def _retriever(self, collection: Collection) -> HybridRetriever:
         embedder = await self.wiring.embedder(collection.config)
+        tokenizer = self.wiring.tokenizer(collection.config.tokenizer)
         weight = self.settings.retrieval.vector_weight
         if weight is None:
-            return HybridRetriever(collection, embedder)
-        return HybridRetriever(collection, embedder, vector_weight=weight)
+            return HybridRetriever(collection, embedder, tokenizer=tokenizer)
+        return HybridRetriever(collection, embedder, tokenizer=tokenizer, vector_weight=weight)
 
     async def _answerer(self, collection: Collection) -> Answerer:
         options = self.settings.answer

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from api.choice import Choice, Family, choose
 from index.records import CollectionConfig
-from ingest.chunking import default_settings
 from rag.answering.chat_generator import ChatGenerator
 from rag.answering.moderation import ModerationPolicy
 from rag.contracts import Embedder, Generator, Moderator, Tokenizer
@@ -151,6 +150,8 @@ class Wiring:
         return CollectionConfig(profile.model, profile.dimensions, profile.tokenizer, self._chunking(profile))
 
     def _chunking(self, profile: EmbedderProfile) -> ChunkingSettings:
+        from ingest.chunking import default_settings  # late: asking needs no chunker
+
         wanted = self._settings.chunking
         usual = default_settings(profile)
         tokens = wanted.tokens or usual.tokens

@@ -170,7 +170,15 @@ def test_collections_are_listed_shown_and_deleted(rag: Run) -> None:
     assert rag("collections")[1].startswith("empty  0 documents")
 
 
+def test_a_missing_library_says_what_to_run_and_leaves_no_folder_behind(rag: Run, tmp_path: Path) -> None:
+    status, out, err = rag("ask", "anything")
+    assert (status, out) == (1, "")
+    assert "`rag ingest FOLDER`" in err
+    assert not (tmp_path / ".footnote").exists()
+
+
 def test_a_missing_collection_says_what_to_run(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
     status, out, err = rag("ask", "anything", "-c", "nowhere")
     assert (status, out) == (1, "")
     assert "rag ingest FOLDER -c nowhere" in err
