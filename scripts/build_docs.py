@@ -24,7 +24,8 @@ from api.cli.parser import build_parser
 from api.errors import TABLE, reply_for_status
 from api.footnote import Footnote
 from ingest.readers.dispatch import READERS
-from rag import errors, settings
+from ingest.report import FileResult, IngestReport
+from rag import errors, settings, types
 from rag.errors import ConfigError
 from rag.gateway.providers import CHECKED, PROVIDERS, ChatQuirks, Provider
 from rag.settings import SECTIONS, Settings, environment_name, load_settings
@@ -330,6 +331,47 @@ def formats_part() -> str:
     return table(("Reader", "Endings", "What it does"), rows)
 
 
+# --- Python
+
+
+def members_part(kind: type) -> str:
+    """Return the public methods and properties of a class, in the order of its source."""
+    body = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    rows = []
+    for member in body.body:
+        if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and not member.name.startswith("_"):
+            returned = ast.unparse(member.returns) if member.returns else ""
+            rows.append((code(call(member)), code(returned), (ast.get_docstring(member) or "").split("\n\n")[0]))
+    return table(
+        ("Call", "Returns", "What it does"), [(*row[:2], " ".join(row[2].split()).replace("``", "`")) for row in rows]
+    )
+
+
+def call(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """Return a call as one writes it: without annotations, with ``await`` or ``async for`` in front where needed."""
+    if any(isinstance(how, ast.Name) and how.id == "property" for how in function.decorator_list):
+        return function.name
+    taken = function.args
+    del taken.args[0]  # self or cls
+    for argument in ast.walk(taken):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    is_stream = "Iterator" in ast.unparse(function.returns or ast.Constant(""))
+    wait = "async for … in " if is_stream else "await " if isinstance(function, ast.AsyncFunctionDef) else ""
+    return f"{wait}{function.name}({ast.unparse(taken)})"
+
+
+def data_part(*kinds: type) -> str:
+    """Return what dataclasses hold: their docstrings and fields."""
+    parts = []
+    for kind in kinds:
+        words = " ".join((inspect.getdoc(kind) or "").split()).replace("``", "`")
+        fields = ", ".join(code(field.name) for field in dataclasses.fields(kind))
+        parts.append(f"**{kind.__name__}**: {fields}. {words}\n")
+    return "\n".join(parts)
+
+
 # --- benchmarks
 
 
@@ -354,6 +396,11 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "ask-fields": lambda: fields_part("AskRequest"),
     "search-fields": lambda: fields_part("SearchRequest"),
     "formats": formats_part,
+    "footnote": lambda: members_part(Footnote),
+    "answers": lambda: data_part(types.Answer, types.Citation, types.Source, types.Usage),
+    "events": lambda: data_part(types.Retrieved, types.Moderated, types.TextDelta),
+    "hits": lambda: data_part(types.Retrieval, types.Hit, types.Chunk),
+    "reports": lambda: data_part(IngestReport, FileResult),
     "benchmarks": benchmarks_part,
 }
 

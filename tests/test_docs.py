@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -276,15 +277,34 @@ def test_both_readmes_link_to_the_same_pages() -> None:
 # --- examples that run
 
 
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the documents in "docs", and the library of them."""
+    folder = tmp_path_factory.mktemp("ingested")
+    (folder / "docs").mkdir()
+    for name, text in DOCS.items():
+        (folder / "docs" / name).write_text(text, encoding="utf-8")
+
+    async def ingest() -> None:
+        async with Footnote.open(folder / ".footnote", environ={}) as footnote:
+            await footnote.ingest(folder / "docs")
+
+    asyncio.run(ingest())
+    return folder
+
+
 @pytest.fixture
-def fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with documents in "docs", and an environment without settings."""
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without settings."""
     for name in os.environ:
         if name.startswith(("RAG_", "OPENAI_")) or name in PROVIDER_KEYS:
             monkeypatch.delenv(name)
-    for name, text in DOCS.items():
-        (tmp_path / "docs").mkdir(exist_ok=True)
-        (tmp_path / "docs" / name).write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def fresh_folder(ingested: Path, tmp_path: Path, no_settings: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the documents in "docs", not ingested yet."""
+    shutil.copytree(ingested / "docs", tmp_path / "docs")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -308,14 +328,9 @@ def test_a_python_example_runs(block: Block, fresh_folder: Path, capsys: pytest.
 
 
 @pytest.fixture
-def client(fresh_folder: Path) -> Iterator[TestClient]:
-    """A client of the service over DOCS, called as the examples call it."""
-
-    async def ingest() -> None:
-        async with Footnote.open() as footnote:
-            await footnote.ingest("docs")
-
-    asyncio.run(ingest())
+def client(ingested: Path, fresh_folder: Path) -> Iterator[TestClient]:
+    """A client of the service over the documents, called as the examples call it."""
+    shutil.copytree(ingested / ".footnote", fresh_folder / ".footnote")
     with TestClient(create_app(Footnote.open()), base_url="http://127.0.0.1:8000") as client:
         yield client
 
