@@ -34,22 +34,27 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
         for question in questions:
             _echo("ask", question, "-c", collection)
             await ask(footnote, question, collection=collection)
-    rag = ".venv/bin/rag"
-    print(
-        f"""
-What to type next:
-  {rag} ask 'YOUR QUESTION' -c {collection}      another question about the examples
-  {rag} ingest FOLDER && {rag} ask 'QUESTION'    your own documents
-  {rag} chat -c {collection}                     a conversation
-  {rag} serve -c {collection}                    the HTTP service, on http://127.0.0.1:{settings.server.port}
-  {rag} doctor                                   which models are used, and how to use others"""
-    )
+    print("\nWhat to type next:")
+    for command, purpose in _next_steps(collection, settings):
+        print(f"  {command:<52} {purpose}")
     if choose(settings, "chat").kind == "local":
         print(
             "These answers quote the documents, for no model is set. With OPENAI_API_KEY (and OPENAI_BASE_URL for\n"
             "DeepSeek, Kimi, Qwen or a local server) the same commands write answers in words of their own."
         )
     return report.exit_code
+
+
+def _next_steps(collection: str, settings: Settings) -> list[tuple[str, str]]:
+    rag = ".venv/bin/rag"
+    return [
+        (f"{rag} ask 'YOUR QUESTION' -c {collection}", "another question about the examples"),
+        (f"{rag} ingest FOLDER", "your own documents"),
+        (f"{rag} ask 'YOUR QUESTION'", "and a question about them"),
+        (f"{rag} chat -c {collection}", "a conversation"),
+        (f"{rag} serve -c {collection}", f"the HTTP service, on http://127.0.0.1:{settings.server.port}"),
+        (f"{rag} doctor", "which models are used, and how to use others"),
+    ]
 
 
 def _questions() -> list[str]:
