@@ -26,6 +26,7 @@ from api import schemas
 from api.app import create_app
 from api.choice import FAMILIES, choose
 from api.cli.parser import build_parser
+from api.edge import MAX_JSON_BYTES
 from api.errors import MAX_RETRY_AFTER_S
 from api.footnote import Footnote
 from index.records import EXACT_LIMIT
@@ -493,6 +494,7 @@ LIMITS = {
     f"up to {EXACT_LIMIT:,} chunks": "docs/design.md",
     f"reads {MAX_TOKENS + 2}": "docs/design.md",  # the two are the model's own marks
     "up to a minute" if MAX_RETRY_AFTER_S == RetryPolicy().max_wait_s == 60 else "another wait": "docs/errors.md",
+    f"may have {MAX_JSON_BYTES >> 20} MB, a question {schemas.MAX_QUESTION_CHARACTERS:,} characters": "docs/http.md",
     "for ten seconds" if HEARTBEAT_S == 10 else "another time": "docs/http.md",
 }
 
