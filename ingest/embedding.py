@@ -21,7 +21,7 @@ from rag.errors import (
     QuotaExhaustedError,
     RateLimitError,
 )
-from rag.types import Chunk, EmbeddingLimits, content_address
+from rag.types import Chunk, EmbeddingLimits, Embeddings, content_address
 
 __all__ = ["EmbeddingQueue", "EmbeddingStoppedError", "Filled", "pack"]
 
@@ -72,7 +72,7 @@ def pack(sizes: Sequence[int], limits: EmbeddingLimits) -> int:
 class EmbeddingQueue:
     """Collects texts, embeds them in full requests, stores the vectors.
 
-    Used from one event loop. ``on_embedded`` is called with (texts, tokens) after each committed reply.
+    Used from one event loop. ``on_embedded`` is called with each reply once it is committed.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class EmbeddingQueue:
         store: VectorStore,
         space: VectorSpace,
         *,
-        on_embedded: Callable[[int, int], None] = lambda n_texts, n_tokens: None,
+        on_embedded: Callable[[Embeddings], None] = lambda embeddings: None,
     ) -> None:
         self._embedder = embedder
         self._limits = embedder.profile.limits
@@ -192,7 +192,7 @@ class EmbeddingQueue:
             self._under_way.pop(item.address, None)
             if not item.done.done():
                 item.done.set_result(None)
-        self._on_embedded(len(batch), embeddings.n_tokens)
+        self._on_embedded(embeddings)
 
     def _give_up(self, batch: list[_Text], error: EmbeddingError) -> None:
         if not _is_poisoned(error):

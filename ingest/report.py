@@ -41,6 +41,8 @@ class FileResult:
 class IngestReport:
     """A run: the files in order of path, the documents it removed, and what it cost.
 
+    ``n_texts_embedded`` were sent to the embedder; ``n_texts_unreadable`` of them are in a language that it does not
+    read, have no vector, and are found by keywords only.
     ``stopped`` is the reason why the run ended before all files were read ("" otherwise); files it did not reach are
     listed as failed and retriable.
     """
@@ -51,6 +53,7 @@ class IngestReport:
     removed: tuple[str, ...]
     n_texts_embedded: int
     n_tokens_embedded: int
+    n_texts_unreadable: int
     seconds: float
     stopped: str = ""
 

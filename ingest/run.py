@@ -26,7 +26,7 @@ from ingest.report import Change, FileResult, FileState, IngestReport
 from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
 from rag.contracts import Embedder, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
-from rag.types import Chunk, Document
+from rag.types import Chunk, Document, Embeddings
 
 __all__ = ["IngestProgress", "ingest"]
 
@@ -36,7 +36,7 @@ MAX_TOKENS_WAITING = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class IngestProgress:
-    """How far a run is. ``n_texts_sent`` have their vectors; ``path`` is the file looked at last."""
+    """How far a run is. ``n_texts_embedded`` of ``n_chunks`` were sent and came back; ``path`` was looked at last."""
 
     n_files: int
     n_done: int
@@ -153,6 +153,7 @@ class _Run:
         self._n_chunks = 0
         self._n_texts_embedded = 0
         self._n_tokens_embedded = 0
+        self._n_texts_unreadable = 0
         self._stopped = ""
         self._prefix = ""
         self._held: set[str] = set()
@@ -178,6 +179,7 @@ class _Run:
             removed=self._removed,
             n_texts_embedded=self._n_texts_embedded,
             n_tokens_embedded=self._n_tokens_embedded,
+            n_texts_unreadable=self._n_texts_unreadable,
             seconds=round(seconds, 3),
             stopped=self._stopped,
         )
@@ -366,7 +368,7 @@ class _Run:
     def _remove(self, paths: Sequence[str]) -> None:
         for path in paths:
             self._writer.forget(path)
-        self._removed = tuple(paths)
+        self._removed = tuple(path for path in paths if path in self._held)
 
     def _fail(self, path: str, reason: str) -> None:
         """Record a path that could not be opened; a former version of it keeps answering."""
@@ -378,9 +380,10 @@ class _Run:
         self._files[result.path] = result
         self._tell(result.path)
 
-    def _embedded(self, n_texts: int, n_tokens: int) -> None:
-        self._n_texts_embedded += n_texts
-        self._n_tokens_embedded += n_tokens
+    def _embedded(self, embeddings: Embeddings) -> None:
+        self._n_texts_embedded += len(embeddings.readable)
+        self._n_texts_unreadable += int((~embeddings.readable).sum())
+        self._n_tokens_embedded += embeddings.n_tokens
         self._tell("")
 
     def _tell(self, path: str) -> None:

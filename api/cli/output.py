@@ -81,11 +81,10 @@ def report_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str
         yield f"  removed      {path}"
     n_chunks = sum(file.n_chunks for file in report.files)
     n_tokens = sum(file.n_tokens for file in report.files)
-    yield (
-        f"{n_chunks:,} chunks, {n_tokens:,} tokens; "
-        f"{report.n_texts_embedded:,} chunks ({report.n_tokens_embedded:,} tokens) embedded now, "
-        f"{report.seconds:.1f} s"
-    )
+    embedded = f"{report.n_texts_embedded:,} chunks ({report.n_tokens_embedded:,} tokens) embedded now"
+    yield f"{n_chunks:,} chunks, {n_tokens:,} tokens; {embedded}, {report.seconds:.1f} s"
+    if report.n_texts_unreadable:
+        yield f"{report.n_texts_unreadable:,} of them are in languages the model cannot read: keywords find them"
     if report.stopped:
         yield f"stopped: {report.stopped}"
     if report.failed or report.stopped:

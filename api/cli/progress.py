@@ -72,6 +72,5 @@ def _plain(label: str) -> Callable[[IngestProgress], None]:
 
 
 def _detail(progress: IngestProgress) -> str:
-    return (
-        f"{progress.n_texts_embedded:,} of {progress.n_chunks:,} chunks embedded, {progress.n_tokens_embedded:,} tokens"
-    )
+    embedded = f"{progress.n_texts_embedded:,} embedded ({progress.n_tokens_embedded:,} tokens)"
+    return f"{progress.n_chunks:,} chunks, {embedded}"

@@ -81,9 +81,14 @@ def _content(data: bytes, name: str) -> PdfContent:
         found = second_opinion(data, None)
         if not found:
             raise DocumentReadError(
-                f"cannot read {name!r}: not a valid PDF ({error}); open it in a viewer and save it again"
+                f"cannot read {name!r}: not a valid PDF ({_said(error)}); open it in a viewer and save it again"
             ) from error
         return PdfContent(tuple(found.get(place) for place in range(max(found) + 1)), {}, ())
+
+
+def _said(error: Exception) -> str:
+    """Return a foreign message as a part of ours: without its full stop."""
+    return str(error).replace(".)", ")").rstrip(".")
 
 
 def _with_second_opinion(pages: Sequence[str | None], data: bytes) -> list[str | None]:

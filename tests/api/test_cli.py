@@ -344,7 +344,7 @@ def test_a_report_says_what_is_wrong_and_nothing_about_what_is_well() -> None:
         FileResult("b.pdf", "indexed", warnings=("3 of 9 pages have no text",)),
         FileResult("c.bin", "unsupported", "not a text"),
     )
-    report = IngestReport("/docs", "default", files, ("old.md",), 2, 30, 1.25)
+    report = IngestReport("/docs", "default", files, ("old.md",), 2, 30, 0, 1.25)
     text = "\n".join(report_lines(report))
     assert "3 files: 2 indexed, 1 unsupported; 1 removed" in text
     assert "warning      b.pdf: 3 of 9 pages have no text" in text

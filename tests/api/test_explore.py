@@ -99,7 +99,7 @@ def test_the_table_of_a_run_has_one_row_for_each_path() -> None:
         FileResult("c.md", "indexed", change="renamed", renamed_from="old.md", n_chunks=1, n_tokens=9),
         FileResult("d.pdf", "failed", "not a PDF;\nsave it anew"),
     )
-    table = report_table(IngestReport("/secret", "main", files, ("e.md",), 2, 700, 0.1)).splitlines()
+    table = report_table(IngestReport("/secret", "main", files, ("e.md",), 2, 700, 0, 0.1)).splitlines()
     assert table[2:6] == [
         "| a\\|b.md | **indexed** | new | 2 | 1,200 | 700 |",
         "| c.md | **indexed** | renamed from old.md | 1 | 9 | 0 |",
