@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rag.types import Heading, Page
 
@@ -78,19 +78,18 @@ class Boundaries:
     def best_start(self, low: int, wanted: int, end: int) -> int:
         """Return the start of a sentence, line, clause or word in [low, end), the one nearest to ``wanted``."""
         section = self.section_before(end)
-        low = max(low, section)
+        if section >= low:
+            low = section
+            if wanted <= section:
+                return section
+        near = max(low, wanted - (end - wanted) // 4)
         for pattern in (_STATEMENT, _LINE, _CLAUSE, _BLANK):
-            starts = [
-                start
-                for match in pattern.finditer(self._text, low, end)
-                if low <= (start := self.next_printed(match.end())) < end
-                and self.block_at(start) is None
-                and not (pattern is _STATEMENT and self._is_false_end(self.trimmed(match.end())))
-            ]
-            if section >= low:
-                starts.append(section)
-            if starts:
-                return min(starts, key=lambda start: (abs(start - wanted), start))
+            start = next(self._starts(pattern, near, end), end)
+            if abs(start - wanted) > (end - wanted) // 4:
+                nearest = sorted(self._starts(pattern, low, end), key=lambda start: abs(start - wanted))
+                start = nearest[0] if nearest else end
+            if start < end:
+                return start
         return self.next_printed(_character_floor(self._text, low, max(wanted, low)))
 
     def section_before(self, end: int) -> int:
@@ -100,7 +99,8 @@ class Boundaries:
 
     def is_section(self, start: int) -> bool:
         """Tell whether a heading begins here."""
-        return self._sections[bisect_right(self._sections, start) - 1 :][:1] == [start]
+        place = bisect_left(self._sections, start)
+        return place < len(self._sections) and self._sections[place] == start
 
     def block_at(self, offset: int) -> tuple[int, int] | None:
         """Return the block that has ``offset`` inside, past its first character and before its end."""
@@ -176,6 +176,17 @@ class Boundaries:
             return False
         return not self._is_under_heading(end) and not (self._pages and self._is_split_by_page(end))
 
+    def _starts(self, pattern: re.Pattern[str], low: int, end: int) -> Iterator[int]:
+        """Yield the starts in [low, end) of what follows a match, where a chunk may begin."""
+        for match in pattern.finditer(self._text, low, end):
+            start = self.next_printed(match.end())
+            if start >= end:
+                return
+            if self._block_starts and self.block_at(start) is not None:
+                continue
+            if pattern is not _STATEMENT or not self._is_false_end(self.trimmed(start)):
+                yield start
+
     def _is_under_heading(self, end: int) -> bool:
         place = bisect_left(self._sections, end) - 1
         return place >= 0 and end <= self._heading_ends[place]
@@ -217,8 +228,9 @@ def _fenced(text: str) -> list[tuple[int, int]]:
         at = text.find(fence)
         while at >= 0:
             start = text.rfind("\n", 0, at) + 1
-            if text[start:at].strip():
-                at = text.find(fence, at + 3)  # within a line
+            # Within a line it is none; tildes under a line are the underline of a heading.
+            if text[start:at].strip() or (fence == "~~~" and not text.endswith("\n\n", 0, start) and start > 0):
+                at = text.find(fence, at + 3)
                 continue
             mark = fence + fence[0] * _run_length(text, at + 3, fence[0])
             end = _closing(text, mark, at + len(mark))

@@ -6,6 +6,7 @@ where it ends; the exact count of that one slice is checked. The next chunk begi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from ingest.boundaries import Boundaries, protected_blocks
@@ -45,21 +46,23 @@ def chunk(document: Document, tokenizer: Tokenizer, settings: ChunkingSettings) 
       nothing of a section before the last heading is repeated.
     - Fenced code and tables that fit are not cut; a heading is not parted from what follows it.
     """
-    text = document.text
+    chunks = []
     paths = _HeadingPaths(document.headings)
-    return [
-        Chunk(
-            id=chunk_id(document.id, start, text[start:end]),
-            document_id=document.id,
-            start=start,
-            end=end,
-            text=text[start:end],
-            n_tokens=n_tokens,
-            page=document.page_at(start) if document.pages else None,
-            headings=paths.at(start),
+    for start, end, n_tokens in _Cutter(document, tokenizer, settings).spans():
+        text = document.text[start:end]
+        chunks.append(
+            Chunk(
+                id=chunk_id(document.id, start, text),
+                document_id=document.id,
+                start=start,
+                end=end,
+                text=text,
+                n_tokens=n_tokens,
+                page=document.page_at(start) if document.pages else None,
+                headings=paths.at(start),
+            )
         )
-        for start, end, n_tokens in _Cutter(document, tokenizer, settings).spans()
-    ]
+    return chunks
 
 
 class _Cutter:
@@ -134,8 +137,9 @@ class _Cutter:
         following = boundaries.next_printed(end)
         if not self._overlap or following == len(self._text) or boundaries.is_section(following):
             return following
-        low = max(self._ruler.back(end, self._overlap * 3 // 2), start + 1)
-        again = boundaries.best_start(low, self._ruler.back(end, self._overlap), end)
+        wanted = self._ruler.back(end, self._overlap)
+        low = max(wanted - (end - wanted) // 2, start + 1)
+        again = boundaries.best_start(low, wanted, end)
         if not start < again < end:
             return following
         block = boundaries.block_at(following + 1)
@@ -148,15 +152,17 @@ class _HeadingPaths:
     """The titles above an offset, for offsets in no falling order: each heading is looked at once."""
 
     def __init__(self, headings: tuple[Heading, ...]) -> None:
-        self._headings = headings
-        self._next = 0
+        self._ahead = deque(headings)
         self._path: list[Heading] = []
+        self._titles: tuple[str, ...] = ()
 
     def at(self, offset: int) -> tuple[str, ...]:
-        while self._next < len(self._headings) and self._headings[self._next].start <= offset:
-            heading = self._headings[self._next]
+        if not self._ahead or self._ahead[0].start > offset:
+            return self._titles
+        while self._ahead and self._ahead[0].start <= offset:
+            heading = self._ahead.popleft()
             while self._path and self._path[-1].level >= heading.level:
                 self._path.pop()
             self._path.append(heading)
-            self._next += 1
-        return tuple(heading.title for heading in self._path)
+        self._titles = tuple(heading.title for heading in self._path)
+        return self._titles

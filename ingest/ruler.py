@@ -11,7 +11,7 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 from rag.contracts import Tokenizer
-from rag.seams import last_seam, next_seam
+from rag.seams import late_seam, next_seam
 
 __all__ = ["Origin", "TokenRuler"]
 
@@ -57,7 +57,7 @@ class TokenRuler:
     def count(self, origin: Origin, end: int) -> int:
         """Return the tokens of the slice [origin.start, end)."""
         if origin.seam is not None and origin.seam <= end:
-            seam = last_seam(self._text, origin.seam, end)
+            seam = late_seam(self._text, origin.seam, end)
             tail = 0 if seam == end else self._tokenizer.count(self._text[seam:end])
             return origin.base + bisect_left(self._starts, seam) + tail
         return self._tokenizer.count(self._text[origin.start : end])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.errors import ConfigError
-from rag.seams import hard_cuts, last_seam, next_seam
+from rag.seams import MAX_RUN, hard_cuts, late_seam, next_seam
 from rag.tokens import BYTE_PAIR, TOKENIZERS, VOCABULARIES, BytePairTokenizer, pack, pinned_source, tokenizer, unpack
 
 # Pieces at which pre-tokenisation is tricky, to be strung together.
@@ -147,14 +147,15 @@ def test_cutting_at_any_seam_keeps_the_tokens(name: str, text: str) -> None:
 
 @given(text=texts, start=st.integers(0, 60), end=st.integers(0, 60))
 @settings(max_examples=300, deadline=None)
-def test_the_last_seam_is_the_last_of_those_found_one_by_one(text: str, start: int, end: int) -> None:
+def test_a_late_seam_is_a_seam_and_missed_only_where_there_is_none(text: str, start: int, end: int) -> None:
     end = min(end, len(text))
     start = min(start, end)
     seams, at = {0, len(text)}, 0
     while (at := next_seam(text, at + 1, len(text))) < len(text):
         seams.add(at)
     inside = [seam for seam in seams if start <= seam <= end]
-    assert last_seam(text, start, end) == max(inside, default=start)
+    found = late_seam(text, start, end)
+    assert found in inside or (found == start and not inside)
 
 
 def long_runs() -> dict[str, str]:
@@ -179,11 +180,30 @@ def test_a_run_without_a_seam_is_cut_and_takes_seconds_at_most(kind: str, cl100k
 
 
 def test_long_runs_are_cut_at_the_same_places_in_a_slice() -> None:
+    begin = 17 * 30 - 1
     text = "some words here. " * 30 + "a" * 200_000 + " and more" * 20_000 + "b" * 90_000
-    begin = 17 * 30
-    assert hard_cuts(text)[:2] == [begin - 1 + 65_536, begin - 1 + 131_072]
-    assert [cut + begin - 1 for cut in hard_cuts(text[begin - 1 :])] == hard_cuts(text)
+    assert hard_cuts(text)[:3] == [begin + 65_536, begin + 131_072, begin + 196_608]
+    assert [cut + begin for cut in hard_cuts(text[begin:])] == hard_cuts(text)
     assert hard_cuts("ordinary words, " * 10_000) == []
+
+
+PARTS = {
+    "words": "word " * 9_000,
+    "letters": "a" * 70_000,
+    "Chinese": "中文。" * 15_000,
+    "blanks": " " * 66_000,
+    "x": "x",
+}
+
+
+@given(parts=st.lists(st.sampled_from(sorted(PARTS)), max_size=6))
+@settings(max_examples=12, deadline=None)
+def test_a_text_of_long_runs_is_cut_only_within_them(parts: list[str]) -> None:
+    text = "".join(PARTS[part] for part in parts)
+    for cut in hard_cuts(text):
+        assert next_seam(text, cut - MAX_RUN + 1, cut + 1) == cut + 1
+    made = tokenizer("cl100k_base")
+    assert made.count(text) == len(made.starts(text)) - 1
 
 
 def test_an_altered_vocabulary_is_refused(tmp_path: Path) -> None:
