@@ -21,6 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class Case:
     answerable: bool
 
 
-def read_jsonl(path: Path) -> list[dict[str, object]]:
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
@@ -69,7 +70,7 @@ def make_cases(folder: Path, n_questions: int) -> list[Case]:
     cases = []
     for query in queries[:n_questions]:
         right = gold[str(query["_id"])]
-        answers = tuple(str(answer) for answer in (query.get("metadata") or {}).get("answers") or ())  # type: ignore[attr-defined]
+        answers = tuple(query.get("metadata", {}).get("answers", ()))
         scores = ranking.scores(str(query["text"]))
         order = sorted(scores, key=lambda key: (-scores[key], key))
         wrong = [key for key in order if key not in right and not any(a in ranking.texts[key] for a in answers)]
@@ -82,7 +83,7 @@ def make_cases(folder: Path, n_questions: int) -> list[Case]:
     return cases
 
 
-def as_source(marker: int, passage: dict[str, object], score: float) -> Source:
+def as_source(marker: int, passage: dict[str, Any], score: float) -> Source:
     text, key = str(passage["text"]), str(passage["_id"])
     return Source(marker, key, str(passage["title"]), 0, len(text), text, None, (), score, (key,), (0,))
 
@@ -116,7 +117,9 @@ class Rates:
 
 async def rates(cases: Sequence[Case], embedder: Embedder | None) -> Rates:
     """Return the error rates, how often the quotes hold the expected answer (where known), and how many they are."""
-    answered, holds, counts = {True: [], False: []}, [], []  # type: ignore[var-annotated]
+    answered: dict[bool, list[bool]] = {True: [], False: []}
+    holds: list[bool] = []
+    counts: list[int] = []
     for case in cases:
         found, odds, least = await rate(case.question, case.sources, embedder=embedder)
         chosen = choose(found, odds, least=least)
@@ -126,8 +129,11 @@ async def rates(cases: Sequence[Case], embedder: Embedder | None) -> Rates:
             if case.answerable and case.answers:
                 quoted = " ".join(candidate.text for candidate in chosen).casefold()
                 holds.append(any(answer.casefold() in quoted for answer in case.answers))
-    mean = lambda values: float(np.mean(values)) if values else math.nan  # noqa: E731
     return Rates(mean(answered[False]), 1 - mean(answered[True]), mean(holds), mean(counts))
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
 
 
 async def fit(cases: Sequence[Case], embedder: Embedder | None) -> tuple[NDArray[np.float64], float]:

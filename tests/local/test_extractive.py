@@ -173,6 +173,13 @@ def test_headings_rules_and_markers_alone_are_not_quoted() -> None:
     assert [one.text for one in found] == ["We refund within 30 days.", "It e.g. takes 3.5 hours."]
 
 
+def test_prose_is_told_from_headings_rows_and_code() -> None:
+    prose = "It (the lamp) runs on a battery; see the table below."
+    text = f"How it works\n\n{prose}\n\n| lamp | 410 g |\n\nconst now = computed(() => {{ return a.b; }});"
+
+    assert [one.is_prose for one in candidates([source(1, text)])] == [False, True, False, False]
+
+
 def test_the_best_is_quoted_first_and_ties_go_to_the_earlier() -> None:
     found = candidates([source(1, "First one here. Second one here. Third one here. First one here.")])
 
