@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import BaseModel
 
 from api import schemas
 from api.app import create_app
@@ -393,7 +394,7 @@ def test_every_route_has_a_curl_example(client: TestClient) -> None:
 # --- examples of replies
 
 
-SHAPES = {
+SHAPES: dict[str, type[BaseModel]] = {
     "citations": schemas.Answer,
     "hits": schemas.SearchReply,
     "error": schemas.Error,
