@@ -82,6 +82,11 @@ class BytePairTokenizer:
     def name(self) -> str:
         return self._name
 
+    @property
+    def encoding(self) -> tiktoken.Encoding:
+        """tiktoken's own object, to compare with or to hand to another library."""
+        return self._encoding
+
     def count(self, text: str) -> int:
         """Return the number of tokens."""
         if len(text) <= MAX_RUN:  # short texts are counted by the thousand

@@ -64,7 +64,7 @@ def cl100k() -> BytePairTokenizer:
 
 def slow_starts(tokenizer: BytePairTokenizer, text: str) -> list[int]:
     """The character in which each token's first byte lies, looked up byte by byte."""
-    encoding = tokenizer._encoding
+    encoding = tokenizer.encoding
     character_of_byte = [i for i, character in enumerate(text) for _ in character.encode()]
     starts, at = [], 0
     for token in encoding.encode(text, disallowed_special=()):
@@ -90,7 +90,7 @@ def test_packing_is_undone_by_unpacking() -> None:
     [("cl100k_base", [15339, 1917]), ("o200k_base", [24912, 2375])],
 )
 def test_known_text_has_its_known_tokens(name: str, ids: list[int]) -> None:
-    assert BytePairTokenizer(name)._encoding.encode("hello world") == ids
+    assert BytePairTokenizer(name).encoding.encode("hello world") == ids
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
