@@ -137,7 +137,10 @@ def chonkie_recursive(tokenizer: BytePairTokenizer, settings: ChunkingSettings) 
 
 def semchunk_chunker(tokenizer: BytePairTokenizer, settings: ChunkingSettings) -> Chunker:
     semchunk: Any = importlib.import_module("semchunk")
-    chunker = semchunk.chunkerify(lambda text: len(tokenizer.encoding.encode_ordinary(text)), settings.tokens)
+    # subtle: by default it remembers every text it has counted, and each round after the first would be free.
+    chunker = semchunk.chunkerify(
+        lambda text: len(tokenizer.encoding.encode_ordinary(text)), settings.tokens, memoize=False
+    )
 
     def cut(document: Document) -> list[Piece]:
         texts, offsets = chunker(document.text, offsets=True, overlap=settings.overlap)
