@@ -33,6 +33,10 @@ __all__ = ["Footnote"]
 # The readers and the chunker are imported by the first ingest: a question is answered sooner without them.
 
 
+_REBUILDING = ".rebuild"
+"""What the name of a collection that is being made anew ends in, until it takes the place of the old one."""
+
+
 class Footnote:
     """What the command, the service, scripts and notebooks hold. Made by ``Footnote.open``; close it with ``aclose``.
 
@@ -112,10 +116,17 @@ class Footnote:
 
     def collections(self) -> list[str]:
         """Return the names of the collections, sorted."""
-        return self.library.collections() if (self.settings.library / "vectors.db").exists() else []
+        if not (self.settings.library / "vectors.db").exists():
+            return []
+        return [name for name in self.library.collections() if not name.endswith(_REBUILDING)]
 
     async def create_collection(self, name: str) -> Collection:
         """Make an empty collection with the models and chunk size of the settings."""
+        if name.endswith(_REBUILDING):
+            raise ConfigError(f"names that end in {_REBUILDING!r} are kept for rebuilding; choose another")
+        return await self._create(name)
+
+    async def _create(self, name: str) -> Collection:
         config = await self.wiring.new_config()
         library = await asyncio.to_thread(self._open_library, create=True)
         await asyncio.to_thread(library.create, name, config)
@@ -153,7 +164,13 @@ class Footnote:
         from ingest.uploads import remove_document
 
         async with self._writing[opened.name]:
-            await asyncio.to_thread(remove_document, opened, document_id, uploads=self._uploads(opened))
+            await asyncio.to_thread(
+                remove_document,
+                opened,
+                document_id,
+                uploads=self._uploads(opened),
+                library=self.library.folder,
+            )
 
     # --- the main job
 
@@ -183,8 +200,9 @@ class Footnote:
 
         opened = await self._writable(collection or self.settings.collection)
         path = await asyncio.to_thread(save_upload, self._uploads(opened), filename, data)
-        report = await self._ingest(path.parent, opened, lambda progress: None)
-        return next(file for file in report.files if file.path.rpartition("/")[2] == path.name)
+        report = await self._ingest(path.parent, opened, lambda progress: None, alone=True)
+        results = {file.path.rpartition("/")[2]: file for file in report.files}
+        return results[path.name]
 
     async def search(self, query: str, *, collection: str | None = None, k: int | None = None) -> Retrieval:
         """Return the passages that bear on a query, best first."""
@@ -231,20 +249,43 @@ class Footnote:
         self, name: str, paths: Sequence[Path], on_progress: Callable[[IngestProgress], None]
     ) -> list[IngestReport]:
         """Make the collection anew under another name, then let it take the place of the old one."""
-        former = [Path(str(run["root"])) for run in self.collection(name).runs()]
+        from ingest.roots import folder_of
+
+        library, old = self.library, self.collection(name)
+        former = [folder_of(str(run["root"]), library=library.folder) for run in old.runs()]
         roots = list(dict.fromkeys([*former, *(path.resolve() for path in paths)]))
-        new_name = f"{name}.rebuild"
-        if new_name in self.collections():  # what an interrupted rebuild left; its vectors are kept
-            self.delete_collection(new_name)
-        new = await self.create_collection(new_name)
-        reports = [await self._ingest(root, new, on_progress) for root in roots]
-        if any(report.stopped for report in reports):
-            return reports
-        self.library.supersede(name, by=new_name)
+        new_name = f"{name}{_REBUILDING}"
+        if new_name in library.collections():  # what an interrupted rebuild left; its vectors are kept
+            library.delete(new_name)
+        new = await self._create(new_name)
+        uploads = self._uploads(old).resolve()
+        there = [root for root in roots if root.exists()]
+        reports = [await self._ingest(root, new, on_progress, alone=root == uploads) for root in there]
+        if not any(report.stopped for report in reports):
+            reports += await asyncio.to_thread(self._gone, old, [root for root in roots if root not in there])
+            library.supersede(name, by=new_name)
         return [replace(report, collection=name) for report in reports]
 
+    def _gone(self, old: Collection, roots: Sequence[Path]) -> list[IngestReport]:
+        """Return a report for each folder that is no longer there: its documents are not in the rebuilt collection."""
+        from ingest.report import IngestReport
+        from ingest.roots import folder_of
+
+        held = {info.id for info in old.documents()}
+        lost: dict[Path, list[str]] = {root: [] for root in roots}
+        for path, entry in old.ledger().items():
+            root = folder_of(entry.root, library=self.library.folder)
+            if root in lost and path in held:
+                lost[root].append(path)
+        return [IngestReport(str(root), old.name, (), tuple(sorted(lost[root])), 0, 0, 0, 0.0) for root in roots]
+
     async def _ingest(
-        self, path: Path, collection: Collection, on_progress: Callable[[IngestProgress], None]
+        self,
+        path: Path,
+        collection: Collection,
+        on_progress: Callable[[IngestProgress], None],
+        *,
+        alone: bool = False,
     ) -> IngestReport:
         from ingest.run import ingest
         from ingest.sources import WalkRules
@@ -259,6 +300,8 @@ class Footnote:
                 embedder=await self.wiring.embedder(collection.config),
                 tokenizer=self.wiring.tokenizer(collection.config.tokenizer),
                 rules=rules,
+                library=self.library.folder,
+                alone=alone,
                 on_progress=on_progress,
             )
 

@@ -23,6 +23,7 @@ from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
 from ingest.plan import Known, Plan, Work, plan_changes, triage
 from ingest.readers import read, reader_name
 from ingest.report import Change, FileResult, FileState, IngestReport
+from ingest.roots import Scope, is_under, scope_of
 from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
 from rag.contracts import Embedder, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
@@ -65,45 +66,35 @@ async def ingest(
     embedder: Embedder,
     tokenizer: Tokenizer,
     rules: WalkRules,
+    library: Path,
+    alone: bool = False,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> IngestReport:
     """Bring ``collection`` in step with the files under ``root`` (a folder, or one file) and report on each.
 
-    Documents of other roots are left alone. Raises CollectionLockedError when somebody else writes, RagError when the
-    root is missing or the disk is full; a file that fails is in the report. Cancelling it stops cleanly: documents
-    and vectors stored so far stay.
+    Documents of other roots are left alone. ``library`` is the folder that holds the collection: it is never read, and
+    roots beside it are remembered relative to it. ``alone`` keeps ``root`` apart from a known folder that it lies in.
+
+    Raises CollectionLockedError when somebody else writes, RagError when the root is missing or the disk is full; a
+    file that fails is in the report. Cancelling it stops cleanly: documents and vectors stored so far stay.
     """
     started = time.monotonic()
     with collection.writer(f"rag ingest {root}") as writer:
-        run = _Run(_scope(root, collection), collection, writer, vectors, embedder, tokenizer, on_progress)
-        await run.execute(rules)
+        known = {entry.root for entry in collection.ledger().values()}
+        scope = scope_of(root, library=library, known=known, alone=alone)
+        run = _Run(scope, collection, writer, vectors, embedder, tokenizer, on_progress)
+        await run.execute(_without(library, scope.root, rules))
         report = run.report(time.monotonic() - started)
-        writer.record_run({"root": report.root, "counts": dict(report.counts), "seconds": report.seconds})
+        writer.record_run({"root": scope.key, "counts": dict(report.counts), "seconds": report.seconds})
     return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """The folder that names the documents, and the part of it ("" is all) that this run looks at."""
-
-    root: Path
-    part: str = ""
-
-    def holds(self, path: str) -> bool:
-        return not self.part or _is_under(path, self.part)
-
-
-def _scope(path: Path, collection: Collection) -> _Scope:
-    """Return what an ingest of ``path`` covers: a part of a folder known already, or a folder of its own.
-
-    So one file of a folder can be brought up to date without a second name, and without losing its neighbours.
-    """
-    path = path.resolve()
-    roots = {Path(entry.root) for entry in collection.ledger().values()}
-    for root in (path, *path.parents):
-        if root in roots:
-            return _Scope(root, "" if root == path else path.relative_to(root).as_posix())
-    return _Scope(path.parent, path.name) if path.is_file() else _Scope(path)
+def _without(library: Path, root: Path, rules: WalkRules) -> WalkRules:
+    """Return the rules that also leave out the library, where it lies in the folder that is read."""
+    library = library.resolve()
+    if library == root or not library.is_relative_to(root):
+        return rules
+    return dataclasses.replace(rules, exclude=(*rules.exclude, f"/{library.relative_to(root).as_posix()}/"))
 
 
 class _Gate:
@@ -128,7 +119,7 @@ class _Gate:
 class _Run:
     def __init__(
         self,
-        scope: _Scope,
+        scope: Scope,
         collection: Collection,
         writer: Writer,
         vectors: VectorStore,
@@ -137,7 +128,7 @@ class _Run:
         on_progress: Callable[[IngestProgress], None],
     ) -> None:
         self._scope = scope
-        self._root = str(scope.root)
+        self._root = scope.key
         self._collection = collection
         self._writer = writer
         self._tokenizer = tokenizer
@@ -173,7 +164,7 @@ class _Run:
 
     def report(self, seconds: float) -> IngestReport:
         return IngestReport(
-            root=self._root,
+            root=str(self._scope.root),
             collection=self._collection.name,
             files=tuple(self._files[path] for path in sorted(self._files)),
             removed=self._removed,
@@ -189,12 +180,12 @@ class _Run:
     def _plan(self, rules: WalkRules) -> Plan:
         everything = self._collection.ledger()
         self._held = {info.id for info in self._collection.documents()}
-        ledger = {path: entry for path, entry in everything.items() if entry.root == self._root}
+        ledger = {path: entry for path, entry in everything.items() if self._is_ours(entry)}
         found: list[Found] = []
         out_of_sight: list[str] = []
         for item in self._seen(rules):
             taken = everything.get(item.id)
-            if taken is not None and taken.root != self._root:
+            if taken is not None and not self._is_ours(taken):
                 reason = f"its name is taken by a document of {taken.root}; rename one of them"
                 self._done(FileResult(item.id, "failed", reason))
             elif isinstance(item, Found):
@@ -204,7 +195,7 @@ class _Run:
             else:
                 self._fail(item.id, item.reason)
                 out_of_sight.append(item.id)
-        keep = {path for path in ledger if any(_is_under(path, folder) for folder in out_of_sight)}
+        keep = {path for path in ledger if any(is_under(path, folder) for folder in out_of_sight)}
         keep |= {path for path in ledger if not self._covers(path)} | set(self._files)
         readers = {file.id: reader_name(file.path) for file in found}
         known, unsure = triage(found, ledger, readers)
@@ -224,6 +215,9 @@ class _Run:
 
     def _covers(self, path: str) -> bool:
         return self._scope.holds(path.removeprefix(self._prefix))
+
+    def _is_ours(self, entry: LedgerEntry) -> bool:
+        return entry.root == self._root or entry.root in self._scope.absorbed
 
     def _hashed(self, files: Iterable[Found]) -> Iterable[tuple[Found, str]]:
         for file in files:
@@ -317,10 +311,10 @@ class _Run:
         self._done(result)
 
     async def _close_empty(self, prepared: _Prepared) -> None:
-        n_pages = len(prepared.document.pages)
-        where = f"in {n_pages} pages (scanned images?)" if n_pages else "in the file"
-        reason = f"no text found {where}"
-        await self._close(prepared.work, "empty", reason, drop_document=True, document=prepared.document)
+        document = prepared.document
+        reason = "; ".join(document.warnings)  # a reader that finds no text says so, and for how many pages
+        told = dataclasses.replace(document, warnings=())
+        await self._close(prepared.work, "empty", reason, drop_document=True, document=told)
 
     async def _close(
         self,
@@ -397,10 +391,6 @@ class _Run:
                 path=path,
             )
         )
-
-
-def _is_under(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def _entry_of(file: Found, entry: LedgerEntry) -> LedgerEntry:

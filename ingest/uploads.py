@@ -8,6 +8,7 @@ import unicodedata
 from pathlib import Path
 
 from index.collection import Collection
+from ingest.roots import folder_of
 from rag.errors import DocumentReadError
 
 __all__ = ["remove_document", "safe_name", "save_upload"]
@@ -49,11 +50,11 @@ def save_upload(folder: Path, filename: str, data: bytes) -> Path:
     return path
 
 
-def remove_document(collection: Collection, document_id: str, *, uploads: Path) -> None:
+def remove_document(collection: Collection, document_id: str, *, uploads: Path, library: Path) -> None:
     """Remove a document, and its file where it was uploaded. Raises DocumentNotFoundError."""
     with collection.writer(f"removal of {document_id}") as writer:
         entry = collection.ledger().get(document_id)
-        if entry is not None and Path(entry.root) == uploads.resolve():
+        if entry is not None and folder_of(entry.root, library=library) == uploads.resolve():
             (uploads / document_id.rpartition("/")[2]).unlink(missing_ok=True)
         writer.remove(document_id)
         writer.forget(document_id)

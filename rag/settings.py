@@ -135,12 +135,19 @@ class AnswerOptions:
     instructions: str = ""
     """added to the system instructions"""
     temperature: float | None = None
+    """0 is most certain, 2 most random"""
     top_p: float | None = None
+    """share of likely words to draw from, 0 to 1"""
     max_tokens: int | None = None
+    """longest answer, in tokens"""
     frequency_penalty: float | None = None
+    """-2 to 2; above 0 repeats less"""
     presence_penalty: float | None = None
+    """-2 to 2; above 0 brings up new topics"""
     seed: int | None = None
+    """for answers that repeat, where the endpoint can"""
     stop: tuple[str, ...] = ()
+    """texts before which the answer ends; up to four"""
 
     def __post_init__(self) -> None:
         _require(self.context_tokens >= 64, "context_tokens", self.context_tokens, "a whole number from 64")

@@ -161,7 +161,8 @@ def _collections(commands: Commands) -> None:
         "list, create, show or delete collections",
         "  rag collections\n  rag collections show manuals\n  rag collections delete manuals --yes",
     )
-    parser.add_argument("action", nargs="?", choices=("list", "create", "show", "delete"), default="list")
+    actions = ("list", "create", "show", "delete")
+    parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do (list)")
     parser.add_argument("name", nargs="?", help="the collection")
     parser.add_argument("--yes", action="store_true", help="delete without asking")
     _json(parser)

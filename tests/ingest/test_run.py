@@ -239,3 +239,71 @@ async def test_cancelling_keeps_what_was_stored(footnote: Footnote, folder: Path
     upstream.always("embeddings", Fault())
     assert (await ingest(footnote, folder)).exit_code == 0
     assert footnote.check() == []
+
+
+async def test_a_project_can_be_moved_as_a_whole(tmp_path: Path, upstream: Upstream) -> None:
+    project = tmp_path / "project"
+    (project / "docs").mkdir(parents=True)
+    (project / "docs" / "a.md").write_text(prose(1), encoding="utf-8")
+    environ = {"OPENAI_BASE_URL": upstream.base_url}
+    async with Footnote.open(project / ".footnote", environ=environ) as footnote:
+        await ingest(footnote, project / "docs")
+    paid = n_sent(upstream)
+    project.rename(tmp_path / "moved")
+    async with Footnote.open(tmp_path / "moved" / ".footnote", environ=environ) as footnote:
+        report = await ingest(footnote, tmp_path / "moved" / "docs")
+        assert (states(report), report.removed) == ({"a.md": "unchanged"}, ())
+    assert n_sent(upstream) == paid
+
+
+async def test_a_folder_takes_in_the_folders_that_were_ingested_before_it(
+    footnote: Footnote, folder: Path, upstream: Upstream
+) -> None:
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / "x.md").write_text(prose(55), encoding="utf-8")
+    await ingest(footnote, inner)
+    report = await ingest(footnote, folder)
+    assert n_sent(upstream) == footnote.status().n_chunks
+    ids = [info.id for info in footnote.documents()]
+    assert len(ids) == 7
+    assert [path for path in ids if path.endswith("x.md")] == ["docs/inner/x.md"]
+    assert states(report)["docs/inner/x.md"] == "renamed"
+
+
+async def test_the_library_is_never_read_into_itself(tmp_path: Path, upstream: Upstream) -> None:
+    (tmp_path / "a.md").write_text(prose(1), encoding="utf-8")
+    async with Footnote.open(tmp_path / "library", environ={"OPENAI_BASE_URL": upstream.base_url}) as footnote:
+        await ingest(footnote, tmp_path)
+        await footnote.upload("b.md", prose(2).encode())
+        report = await ingest(footnote, tmp_path)
+        assert states(report) == {"a.md": "unchanged", "library/": "skipped"}
+        assert {info.id.rpartition("/")[2] for info in footnote.documents()} == {"a.md", "b.md"}
+
+
+async def test_a_rebuild_keeps_what_was_uploaded_and_says_what_is_gone(footnote: Footnote, folder: Path) -> None:
+    other = folder.parent / "other"
+    other.mkdir()
+    (other / "y.md").write_text(prose(66), encoding="utf-8")
+    await ingest(footnote, folder)
+    await ingest(footnote, other)
+    await footnote.upload("up.md", prose(67).encode())
+    (other / "y.md").unlink()
+    other.rmdir()
+    reports = await footnote.ingest(folder, rebuild=True)
+    assert [path for report in reports for path in report.removed] == ["other/y.md"]
+    assert {info.id.rpartition("/")[2] for info in footnote.documents()} == {"up.md", *(f"doc{i}.md" for i in range(6))}
+    assert footnote.collections() == ["default"]
+    assert footnote.check() == []
+
+
+async def test_an_upload_can_be_deleted_with_its_file(footnote: Footnote, folder: Path) -> None:
+    await ingest(footnote, folder)
+    result = await footnote.upload("../odd name?.md", prose(68).encode())
+    assert result.path.endswith("odd name_.md")
+    await footnote.delete_document(result.path)
+    await footnote.upload("another.md", prose(69).encode())
+    assert {info.id.rpartition("/")[2] for info in footnote.documents()} == {
+        "another.md",
+        *(f"doc{i}.md" for i in range(6)),
+    }

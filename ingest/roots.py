@@ -1,0 +1,73 @@
+"""Which folder names the documents of a run, and how a collection remembers that folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Scope", "folder_of", "is_under", "scope_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The folder that names the documents, and the part of it ("" is all) that a run looks at.
+
+    ``key`` is how the collection remembers the folder. ``absorbed`` are the keys of folders inside it that were
+    ingested by themselves before: their documents become this folder's, under new names and at no cost.
+    """
+
+    root: Path
+    key: str
+    part: str = ""
+    absorbed: frozenset[str] = frozenset()
+
+    def holds(self, path: str) -> bool:
+        return not self.part or is_under(path, self.part)
+
+
+def scope_of(path: Path, *, library: Path, known: Iterable[str], alone: bool = False) -> Scope:
+    """Return what an ingest of ``path`` covers: a part of a folder known already, or a folder of its own.
+
+    So one file of a folder can be brought up to date without a second name, and without losing its neighbours.
+    ``known`` are the keys of the collection's ledger. ``alone``: the path is a folder of its own, whatever lies above.
+    """
+    path, keys = path.resolve(), set(known)
+    folders = {folder_of(key, library=library): key for key in keys}
+    for root in (path,) if alone else (path, *path.parents):
+        if root in folders:
+            part = "" if root == path else path.relative_to(root).as_posix()
+            inside = frozenset() if part else _inside(root, folders, library)
+            return Scope(root, folders[root], part, inside)
+    if path.is_file():
+        return Scope(path.parent, _key(path.parent, library), path.name)
+    return Scope(path, _key(path, library), absorbed=frozenset() if alone else _inside(path, folders, library))
+
+
+def folder_of(key: str, *, library: Path) -> Path:
+    """Return the folder that a collection remembers as ``key``."""
+    return Path(os.path.normpath(library.resolve().parent / key))
+
+
+def is_under(path: str, folder: str) -> bool:
+    """Tell whether a path with forward slashes is the folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _key(root: Path, library: Path) -> str:
+    """Return a path relative to the library's own folder where both lie together, so that both can move; else the path.
+
+    A project that holds ``.footnote`` and ``docs`` can be moved or copied as a whole without reading anything again.
+    """
+    base = library.resolve().parent
+    return root.relative_to(base).as_posix() if root.is_relative_to(base) else str(root)
+
+
+def _inside(root: Path, folders: dict[Path, str], library: Path) -> frozenset[str]:
+    kept_apart = library.resolve()  # uploads are files of the library, not of the folder that it happens to lie in
+    return frozenset(
+        key
+        for folder, key in folders.items()
+        if folder != root and folder.is_relative_to(root) and not folder.is_relative_to(kept_apart)
+    )
