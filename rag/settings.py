@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -83,12 +84,18 @@ class EmbeddingsOptions(ModelOptions):
     """requests under way at once; None is the provider's default"""
     max_inputs: int | None = None
     """texts in one request; None is the provider's limit"""
+    price_per_million: float | None = None
+    """what a million tokens cost; None is the price table, which does not know every model"""
+    price_currency: str = "USD"
+    """currency of price_per_million"""
 
     def __post_init__(self) -> None:
         super(EmbeddingsOptions, self).__post_init__()  # subtle: bare super() fails in slotted dataclasses
         for name in ("dimensions", "concurrency", "max_inputs"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, value, "a whole number from 1")
+        price = self.price_per_million
+        _require(price is None or 0 <= price < math.inf, "price_per_million", price, "a number from 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,11 @@ class IngestOptions:
     """globs of the only paths to read; empty is all"""
     exclude: tuple[str, ...] = ()
     """globs of paths to leave out"""
+    max_cost: float | None = None
+    """money an ingest may spend on embeddings, in the currency of the price; it ends before exceeding it"""
+
+    def __post_init__(self) -> None:
+        _require(self.max_cost is None or 0 <= self.max_cost < math.inf, "max_cost", self.max_cost, "a number from 0")
 
 
 @dataclass(frozen=True, slots=True)
