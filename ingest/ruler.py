@@ -33,13 +33,14 @@ class Origin(NamedTuple):
 class TokenRuler:
     """Measures one text. ``reach`` and ``back`` are estimates, off by a token or two; ``count`` is exact."""
 
-    __slots__ = ("_n_tokens", "_starts", "_text", "_tokenizer")
+    __slots__ = ("_counts", "_n_tokens", "_starts", "_text", "_tokenizer")
 
     def __init__(self, text: str, tokenizer: Tokenizer) -> None:
         starts = tokenizer.starts(text)
         self._text = text
         self._tokenizer = tokenizer
         self._n_tokens = len(starts) - 1
+        self._counts: dict[str, int] = {}  # of the cut words: most slices begin and end alike
         self._starts = memoryview(starts.data)  # gives plain ints, three times as fast as the array does
 
     def origin(self, start: int, *, within: int) -> Origin:
@@ -51,14 +52,14 @@ class TokenRuler:
             seam = next_seam(self._text, start, far)
             if seam >= far:
                 return Origin(start, None, -bisect_left(self._starts, start))
-        head = 0 if seam == start else self._tokenizer.count(self._text[start:seam])
+        head = 0 if seam == start else self._count(self._text[start:seam])
         return Origin(start, seam, head - bisect_left(self._starts, seam))
 
     def count(self, origin: Origin, end: int) -> int:
         """Return the tokens of the slice [origin.start, end)."""
         if origin.seam is not None and origin.seam <= end:
             seam = late_seam(self._text, origin.seam, end)
-            tail = 0 if seam == end else self._tokenizer.count(self._text[seam:end])
+            tail = 0 if seam == end else self._count(self._text[seam:end])
             return origin.base + bisect_left(self._starts, seam) + tail
         return self._tokenizer.count(self._text[origin.start : end])
 
@@ -77,3 +78,9 @@ class TokenRuler:
     def between(self, start: int, end: int) -> int:
         """Return about how many tokens the slice [start, end) has."""
         return bisect_left(self._starts, end) - bisect_left(self._starts, start)
+
+    def _count(self, word: str) -> int:
+        n_tokens = self._counts.get(word)
+        if n_tokens is None:
+            n_tokens = self._counts[word] = self._tokenizer.count(word)
+        return n_tokens

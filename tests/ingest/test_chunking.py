@@ -185,13 +185,13 @@ def test_nothing_printed_gives_no_chunks(text: str) -> None:
 
 
 def test_a_section_ends_a_chunk_rather_than_a_paragraph() -> None:
-    text = "An introduction of words.\n\n# Next\n\nFirst.\n\nSecond paragraph that goes on and on."
-    assert texts_of(text, 44)[0] == "An introduction of words."
+    text = "An introduction of some words.\n\n# Next\n\nFirst.\n\nSecond paragraph that goes on and on."
+    assert texts_of(text, 44)[0] == "An introduction of some words."
 
 
 def test_a_paragraph_ends_a_chunk_rather_than_a_sentence() -> None:
     text = "One paragraph here. It has two.\n\nAnother one. It is cut. The rest goes on."
-    assert texts_of(text, 50)[0] == "One paragraph here. It has two."
+    assert texts_of(text, 46)[0] == "One paragraph here. It has two."
 
 
 @pytest.mark.parametrize(
