@@ -1,0 +1,173 @@
+"""The other side of ``ingest.isolation``: a process that reads strangers' files, one after the other.
+
+It is started as a program, not forked: a fork of a process with threads may inherit a lock that nobody will release,
+and ``multiprocessing`` would import the caller's main module anew. Requests come on standard input, replies go to
+standard output; readers see neither, so nothing they print can get between. The process ends when its input does,
+which is also what the death of its parent looks like.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import select
+import signal
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
+from rag.types import Document
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["LENGTH", "Outcome", "Reply", "Request", "main"]
+
+LENGTH = struct.Struct("<Q")
+"""What stands before every message: its length in bytes."""
+ALARM_GRACE_S = 5.0
+"""How much later than its parent the process stops itself: for a parent that died while C code held the interpreter."""
+
+Outcome = Literal["ready", "document", "failed", "unsupported", "wrong", "memory", "too long"]
+Read = Callable[..., Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A file to read. ``max_bytes`` of memory are beyond what the process has taken when it starts."""
+
+    path: str
+    document_id: str
+    timeout_s: float
+    max_bytes: int
+    max_chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What became of a request: a document, or what to say about it."""
+
+    outcome: Outcome
+    document: Document | None = None
+    message: str = ""
+    retriable: bool = False
+    n_chars: int = 0
+
+
+def main(reader: str) -> None:
+    """Serve requests until there are no more. ``reader`` names a function: ``ingest.readers:read``."""
+    requests, replies = _take_over_streams()
+    _leave_signals_to_parent()
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # each thread would reserve memory
+    module, _, name = reader.partition(":")
+    read: Read = getattr(importlib.import_module(module), name)
+    _end_with_parent(requests.fileno())
+    _silence_errors()
+    n_bytes_at_start = _address_space()
+    _send(replies, Reply("ready"))
+    while header := requests.read(LENGTH.size):
+        request: Request = pickle.loads(requests.read(*LENGTH.unpack(header)))
+        _limit(request, n_bytes_at_start)
+        _send(replies, _reply(read, request))
+        _set_alarm(0)
+
+
+def _reply(read: Read, request: Request) -> Reply:
+    try:
+        document = read(Path(request.path), document_id=request.document_id)
+    except UnsupportedFormatError as error:
+        return Reply("unsupported", message=str(error))
+    except DocumentReadError as error:
+        if isinstance(error.__cause__, MemoryError):
+            return Reply("memory")
+        return Reply("failed", message=str(error), retriable=error.retriable)
+    except RagError as error:
+        return Reply("wrong", message=str(error))
+    except MemoryError:
+        return Reply("memory")
+    if len(document.text) > request.max_chars:
+        return Reply("too long", n_chars=len(document.text))
+    metadata: Mapping[str, Any] = dict(document.metadata)  # subtle: a read-only mapping cannot be pickled
+    return Reply("document", replace(document, metadata=metadata))
+
+
+def _send(stream: IO[bytes], reply: Reply) -> None:
+    try:
+        message = pickle.dumps(reply, protocol=5)
+    except MemoryError:
+        message = pickle.dumps(Reply("memory"), protocol=5)
+    stream.write(LENGTH.pack(len(message)))
+    stream.write(message)
+    stream.flush()
+
+
+def _take_over_streams() -> tuple[IO[bytes], IO[bytes]]:
+    """Return standard input and output for ourselves; what reads or prints from here on meets the null device."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+    return requests, replies
+
+
+def _silence_errors() -> None:
+    """Let standard error go nowhere: parsers remark on odd files in C. Until here it says why a start failed."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+
+
+def _leave_signals_to_parent() -> None:
+    """Ignore Ctrl-C, which is the parent's to answer; the alarm and a broken pipe end the process without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGALRM", "SIGPIPE"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
+def _end_with_parent(requests: int) -> None:
+    """End, with all processes started from here, as soon as nobody holds the other end of the requests."""
+    if not hasattr(select, "poll"):
+        return
+    poll = select.poll()
+    poll.register(requests, 0)  # nothing but the hang-up, which is always told
+
+    def watch() -> None:
+        poll.poll()
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _limit(request: Request, n_bytes_at_start: int) -> None:
+    _set_alarm(request.timeout_s + ALARM_GRACE_S)
+    if resource is not None and n_bytes_at_start:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = n_bytes_at_start + request.max_bytes
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _set_alarm(seconds: float) -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _address_space() -> int:
+    """Return the bytes of address space this process has taken, 0 where the system does not tell (not Linux)."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
