@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -23,7 +25,7 @@ from rag.gateway.retry import RetryPolicy, wait_before_retry
 from rag.gateway.sse import SseEvent, SseParser
 from rag.gateway.transport import HttpReply, HttpRequest, HttpStream, Timeouts, Transport
 
-__all__ = ["DONE", "Endpoint", "EndpointClient"]
+__all__ = ["DONE", "CallReply", "Endpoint", "EndpointClient", "StreamedBody"]
 
 DONE: dict[str, Any] = {"object": "[DONE]"}
 """Yielded last, itself and not a copy, by a stream whose end the endpoint has announced with ``[DONE]``."""
@@ -63,6 +65,12 @@ class Endpoint:
         parts = urlsplit(self.base_url)
         return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path, fragment=""))
 
+    @property
+    def address(self) -> str:
+        """The base URL as it may be shown and stored: without what may be a secret."""
+        parts = urlsplit(self.base_url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")).rstrip("/")
+
     def auth_headers(self) -> dict[str, str]:
         """Return the header that carries the key, if there is one."""
         if not self.api_key:
@@ -70,6 +78,27 @@ class Endpoint:
         if self.provider.auth == "api-key":
             return {"api-key": self.api_key}
         return {"authorization": f"Bearer {self.api_key}"}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedBody:
+    """A request body that is read while it is sent. ``begin`` starts from the first byte, once for every try."""
+
+    content_type: str
+    n_bytes: int
+    begin: Callable[[], AsyncIterator[bytes]] = field(repr=False)
+
+
+Body = Mapping[str, Any] | StreamedBody
+"""What a call sends: an object, as JSON, or a streamed body."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallReply:
+    """The JSON object of a reply, and its headers by lower-case name."""
+
+    value: dict[str, Any] = field(repr=False)
+    headers: Mapping[str, str]
 
 
 class EndpointClient:
@@ -97,11 +126,52 @@ class EndpointClient:
 
     async def post_json(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Send JSON and return the JSON object of the reply; raises EndpointError once the retries are spent."""
-        return await self._whole("POST", path, payload)
+        return (await self._whole("POST", path, payload))[0]
+
+    async def post(
+        self, path: str, payload: Mapping[str, Any], *, retries: bool = True
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """Send JSON and return the JSON object of the reply and its headers, whose names are lower case.
+
+        Without ``retries`` the first failure is raised: for a caller that has a queue and tries again itself.
+        """
+        return await self._whole("POST", path, payload, retries=retries)
 
     async def get_json(self, path: str) -> dict[str, Any]:
         """Return the JSON object found at a path; raises EndpointError once the retries are spent."""
-        return await self._whole("GET", path, None)
+        return (await self._whole("GET", path, None))[0]
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Body | None = None,
+        done_already: Callable[[], Awaitable[dict[str, Any] | None]] | None = None,
+    ) -> CallReply:
+        """Make any call and return the JSON object and the headers of the reply.
+
+        A call that makes something passes ``done_already``: it is asked before each new try whether the failed one was
+        heard after all, and what it returns, unless None, is the reply.
+        """
+        return CallReply(*await self._whole(method, path, body, done_already=done_already))
+
+    async def download(self, path: str, destination: Path) -> None:
+        """Write the body of a reply, whatever it is, to a file: whole and on disk when this returns, or not there."""
+        request = self._request("GET", path, None, accept="*/*")
+        context = self._context(request, None)
+        attempt = 0
+        while True:
+            try:
+                async with self._transport.stream(request) as stream:
+                    if not 200 <= stream.status < 300:
+                        body = b"".join([chunk async for chunk in stream.chunks])
+                        raise self._error(stream.status, parse_error_body(body), stream.headers, context)
+                    await _save(stream.chunks, destination)
+                    return
+            except EndpointError as error:
+                await self._wait_or_raise(error, attempt)
+                attempt += 1
 
     async def stream_events(self, path: str, payload: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Send JSON and yield the events of the reply, decoded, up to ``[DONE]`` (yielded as ``DONE``) or the end.
@@ -131,16 +201,29 @@ class EndpointClient:
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
-    async def _whole(self, method: str, path: str, payload: Mapping[str, Any] | None) -> dict[str, Any]:
-        request = self._request(method, path, payload, accept="application/json")
-        context = self._context(request, payload)
+    async def _whole(
+        self,
+        method: str,
+        path: str,
+        body: Body | None,
+        *,
+        retries: bool = True,
+        done_already: Callable[[], Awaitable[dict[str, Any] | None]] | None = None,
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        request = self._request(method, path, body, accept="application/json")
+        context = self._context(request, body if isinstance(body, Mapping) else None)
         attempt = 0
         while True:
             try:
-                return self._value_of(await self._transport.request(request), context)
+                reply = await self._transport.request(request)
+                return self._value_of(reply, context), reply.headers
             except EndpointError as error:
+                if not retries:
+                    raise
                 await self._wait_or_raise(error, attempt)
                 attempt += 1
+            if done_already is not None and (made := await done_already()) is not None:
+                return made, {}
 
     async def _wait_or_raise(self, error: EndpointError, attempt: int) -> None:
         wait_s = wait_before_retry(error, attempt=attempt, policy=self._policy, random=self._uniform())
@@ -149,12 +232,16 @@ class EndpointClient:
         _LOG.info("trying again in %.2f s (%d of %d): %s", wait_s, attempt + 1, self._policy.max_retries, error)
         await self._sleep(wait_s)
 
-    def _request(self, method: str, path: str, payload: Mapping[str, Any] | None, *, accept: str) -> HttpRequest:
+    def _request(self, method: str, path: str, content: Body | None, *, accept: str) -> HttpRequest:
         headers = {"accept": accept, "user-agent": "footnote-rag", **self.endpoint.auth_headers()}
-        body = None
-        if payload is not None:
+        body: bytes | Callable[[], AsyncIterator[bytes]] | None = None
+        if isinstance(content, StreamedBody):
+            headers["content-type"] = content.content_type
+            headers["content-length"] = str(content.n_bytes)
+            body = content.begin
+        elif content is not None:
             headers["content-type"] = "application/json"
-            body = _json_bytes(payload)
+            body = _json_bytes(content)
         silence_s = self.endpoint.timeout_s
         return HttpRequest(
             method,
@@ -262,6 +349,17 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a request cannot hold a {type(value).__name__}")
+
+
+async def _save(chunks: AsyncIterator[bytes], destination: Path) -> None:
+    """Write the chunks beside the destination, and put the file in its place when it is on disk."""
+    partial = destination.with_name(f"{destination.name}.part")
+    with partial.open("wb") as file:
+        async for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        await asyncio.to_thread(os.fsync, file.fileno())
+    os.replace(partial, destination)
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:

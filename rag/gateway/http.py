@@ -57,7 +57,7 @@ class HttpxTransport:
                 request.method,
                 request.url,
                 headers=request.headers,
-                content=request.body,
+                content=request.body() if callable(request.body) else request.body,
                 timeout=_timeout(request.timeouts),
             )
             return HttpReply(reply.status_code, _headers(reply), reply.content)
@@ -73,7 +73,7 @@ class HttpxTransport:
                         request.method,
                         request.url,
                         headers={**request.headers, "accept-encoding": "identity"},
-                        content=request.body,
+                        content=request.body() if callable(request.body) else request.body,
                         timeout=_timeout(request.timeouts),
                     ),
                     stream=True,

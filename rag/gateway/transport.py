@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,12 +22,15 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request. Headers and body are not shown: they hold keys and texts."""
+    """One request. Headers and body are not shown: they hold keys and texts.
+
+    A body too large for memory is a function that begins to yield it; its length is then in the headers.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | Callable[[], AsyncIterator[bytes]] | None = field(default=None, repr=False)
     timeouts: Timeouts = Timeouts()
 
 
