@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from rag.types import Heading, Page
 
-__all__ = ["Boundaries", "protected_blocks"]
+__all__ = ["Boundaries"]
 
 _STOPS = "。！？；…"
 _CLOSERS = "\"'”’»」』）》】〕\\])"
@@ -38,7 +38,6 @@ _ABBREVIATION = re.compile(
     r"|eds|Inc|Ltd|Co|Corp|Dept|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)|(?:^|\n)[ \t]*\d{1,3})\.$"
 )
 
-_FENCES = ("```", "~~~")
 _UNDERLINE = re.compile(r"\n[=\-~^\"'#*+]{3,}(?=\n|$)")
 _UNDERLINES = tuple("\n" + sign for sign in "=-~^\"'#*+")
 
@@ -216,80 +215,13 @@ class Boundaries:
         return start
 
 
-def protected_blocks(text: str) -> list[tuple[int, int]]:
-    """Return the spans of fenced code and of tables (lines that begin with a bar), in order and apart."""
-    spans = sorted([*_fenced(text), *_tables(text)])
-    apart: list[tuple[int, int]] = []
-    for start, end in spans:
-        if not apart or start >= apart[-1][1]:
-            apart.append((start, end))
-    return apart
-
-
-def _fenced(text: str) -> list[tuple[int, int]]:
-    """Code between fences; a fence that is not closed protects nothing."""
-    spans: list[tuple[int, int]] = []
-    for fence in _FENCES:
-        at = text.find(fence) if fence[0] in text else -1  # a single character is found ten times as fast
-        while at >= 0:
-            start = text.rfind("\n", 0, at) + 1
-            # Within a line it is none; tildes under a line are the underline of a heading.
-            if text[start:at].strip() or (fence == "~~~" and not text.endswith("\n\n", 0, start) and start > 0):
-                at = text.find(fence, at + 3)
-                continue
-            mark = fence + fence[0] * _run_length(text, at + 3, fence[0])
-            end = _closing(text, mark, at + len(mark))
-            if end:
-                spans.append((start, end))
-            at = text.find(fence, end or at + len(mark))
-    return spans
-
-
-def _closing(text: str, mark: str, at: int) -> int:
-    """The end of the next line that holds this fence and nothing else, or 0."""
-    while (at := text.find(mark, at)) >= 0:
-        start = text.rfind("\n", 0, at) + 1
-        line_end = _line_end(text, at)
-        if not text[start:line_end].strip(mark[0] + " "):
-            return line_end
-        at = line_end
-    return 0
-
-
-def _run_length(text: str, at: int, character: str) -> int:
-    end = at
-    while text.startswith(character, end):
-        end += 1
-    return end - at
-
-
-def _tables(text: str) -> list[tuple[int, int]]:
-    """Runs of lines that begin with a bar."""
-    spans: list[tuple[int, int]] = []
-    at = text.find("|")
-    while at >= 0:
-        end = at
-        if at == 0 or text[at - 1] == "\n":
-            while text.startswith("|", end):
-                end = _line_end(text, end) + 1
-            spans.append((at, end - 1))
-        else:
-            end = _line_end(text, end)
-        at = text.find("|", end)
-    return spans
-
-
-def _line_end(text: str, at: int) -> int:
-    end = text.find("\n", at)
-    return end if end >= 0 else len(text)
-
-
 def _heading_spans(text: str, headings: Sequence[Heading]) -> tuple[list[int], list[int]]:
     """Starts and ends of the headings, underlines included; headings with nothing between them are one."""
     starts: list[int] = []
     ends: list[int] = []
     for heading in headings:
-        end = _line_end(text, heading.start)
+        end = text.find("\n", heading.start)
+        end = len(text) if end < 0 else end
         if text.startswith(_UNDERLINES, end) and (underline := _UNDERLINE.match(text, end)):
             end = underline.end()
         if starts and not _PRINTED.search(text, ends[-1], heading.start):

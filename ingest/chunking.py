@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from ingest.boundaries import Boundaries, protected_blocks
+from ingest.blocks import protected_blocks
+from ingest.boundaries import Boundaries
 from ingest.ruler import Origin, TokenRuler
 from rag.contracts import Tokenizer
 from rag.errors import ConfigError

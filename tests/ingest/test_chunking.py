@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ingest.boundaries import Boundaries, protected_blocks
+from ingest.blocks import protected_blocks
+from ingest.boundaries import Boundaries
 from ingest.chunking import chunk, default_settings
 from ingest.ruler import TokenRuler
 from rag.contracts import Tokenizer
