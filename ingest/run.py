@@ -14,14 +14,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from index.collection import Collection, Writer
 from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from ingest.chunking import chunk
+from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
+from ingest.isolation import IsolatedReaders, ReadingLimits
 from ingest.plan import Known, Plan, Work, plan_changes, triage
-from ingest.readers import read, reader_name
+from ingest.readers import reader_name
+from ingest.rehearsal import CountingEmbedder, Rehearsal, RehearsedVectors
 from ingest.report import Change, FileResult, FileState, IngestReport
 from ingest.roots import Scope, is_under, scope_of
 from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
@@ -29,7 +33,7 @@ from rag.contracts import Embedder, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
 from rag.types import Chunk, Document, Embeddings
 
-__all__ = ["IngestProgress", "ingest"]
+__all__ = ["IngestProgress", "TextQueue", "ingest"]
 
 MAX_TOKENS_WAITING = 1_000_000
 """Tokens of documents that may wait for their vectors, beyond what fills the endpoint's requests twice over."""
@@ -45,6 +49,14 @@ class IngestProgress:
     n_texts_embedded: int
     n_tokens_embedded: int
     path: str
+
+
+class TextQueue(Protocol):
+    """Sees to it that texts have their vectors: at once (``EmbeddingQueue``), or later (``ingest.batch``)."""
+
+    async def fill(self, chunks: Sequence[Chunk]) -> Filled:
+        """Return once every chunk's vector is stored; raises EmbeddingError where that cannot be for now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +80,24 @@ async def ingest(
     rules: WalkRules,
     library: Path,
     alone: bool = False,
+    limits: ReadingLimits | None = None,
+    queue: TextQueue | None = None,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> IngestReport:
     """Bring ``collection`` in step with the files under ``root`` (a folder, or one file) and report on each.
 
     Documents of other roots are left alone. ``library`` is the folder that holds the collection: it is never read, and
     roots beside it are remembered relative to it. ``alone`` keeps ``root`` apart from a known folder that it lies in.
+    ``limits`` are what reading one file may take. ``queue`` takes the texts in place of one that embeds them at once.
 
     Raises CollectionLockedError when somebody else writes, RagError when the root is missing or the disk is full; a
     file that fails is in the report. Cancelling it stops cleanly: documents and vectors stored so far stay.
     """
     started = time.monotonic()
-    with collection.writer(f"rag ingest {root}") as writer:
+    with collection.writer(f"rag ingest {root}") as writer, IsolatedReaders(limits) as readers:
         known = {entry.root for entry in collection.ledger().values()}
         scope = scope_of(root, library=library, known=known, alone=alone)
-        run = _Run(scope, collection, writer, vectors, embedder, tokenizer, on_progress)
+        run = _Run(scope, collection, writer, readers, vectors, embedder, tokenizer, queue, on_progress)
         await run.execute(_without(library, scope.root, rules))
         report = run.report(time.monotonic() - started)
         writer.record_run({"root": scope.key, "counts": dict(report.counts), "seconds": report.seconds})
@@ -122,19 +137,23 @@ class _Run:
         scope: Scope,
         collection: Collection,
         writer: Writer,
+        readers: IsolatedReaders,
         vectors: VectorStore,
         embedder: Embedder,
         tokenizer: Tokenizer,
+        queue: TextQueue | None,
         on_progress: Callable[[IngestProgress], None],
     ) -> None:
         self._scope = scope
         self._root = scope.key
         self._collection = collection
         self._writer = writer
+        self._readers = readers
         self._tokenizer = tokenizer
         self._on_progress = on_progress
         space = VectorSpace(collection.config.model, collection.config.dimensions)
-        self._queue = EmbeddingQueue(embedder, vectors, space, on_embedded=self._embedded)
+        self._own_queue = EmbeddingQueue(embedder, vectors, space, on_embedded=self._embedded)
+        self._queue: TextQueue = queue or self._own_queue
         limits = embedder.profile.limits
         self._gate = _Gate(2 * limits.concurrency * limits.max_request_tokens + MAX_TOKENS_WAITING)
         self._writing = asyncio.Lock()
@@ -158,7 +177,7 @@ class _Run:
         except* RagError as errors:
             raise errors.exceptions[0] from None
         finally:
-            await self._queue.aclose()
+            await self._own_queue.aclose()
         if not self._stopped:
             await asyncio.to_thread(self._remove, plan.remove)
 
@@ -272,7 +291,7 @@ class _Run:
             group.create_task(self._embed_and_write(prepared))
 
     def _prepare(self, work: Work) -> _Prepared:
-        document = read(work.found.path, document_id=work.found.id)
+        document = self._readers.read(work.found.path, document_id=work.found.id, size=work.found.size)
         chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
         return _Prepared(work, document, chunks)
 
