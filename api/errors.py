@@ -47,6 +47,7 @@ TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.EndpointTimeoutError: ErrorRow(504, _UPSTREAM, "upstream_timeout"),
     errors.EndpointResponseError: ErrorRow(502, _UPSTREAM, "upstream_error"),
     errors.EndpointError: ErrorRow(502, _UPSTREAM, "upstream_error"),
+    errors.EmbeddingInputError: ErrorRow(422, _REQUEST, "text_not_embeddable"),
     errors.EmbeddingError: ErrorRow(502, _UPSTREAM, "embedding_failed"),
     errors.GenerationError: ErrorRow(502, _UPSTREAM, "generation_failed"),
     errors.ModerationError: ErrorRow(502, _UPSTREAM, "moderation_failed"),

@@ -28,6 +28,9 @@ __all__ = ["Wiring"]
 CHAT_TOKENIZER = "o200k_base"
 """Counts the prompt of a chat model: exact for OpenAI's present models, an estimate for all others."""
 
+MAX_CONCURRENCY = 32
+"""Embeddings requests under way at once, where no setting says and the endpoint bears it."""
+
 
 class Wiring:
     """The parts of one Footnote. ``transport`` replaces the network (in tests)."""
@@ -131,6 +134,8 @@ class Wiring:
             limits = replace(
                 profile.limits,
                 concurrency=options.concurrency or profile.limits.concurrency,
+                max_concurrency=options.concurrency or MAX_CONCURRENCY,
+                patience_s=options.patience_s,
                 max_inputs=min(options.max_inputs or profile.limits.max_inputs, profile.limits.max_inputs),
             )
             self._embedder = EndpointEmbedder(

@@ -16,6 +16,7 @@ __all__ = [
     "DocumentNotFoundError",
     "DocumentReadError",
     "EmbeddingError",
+    "EmbeddingInputError",
     "EndpointError",
     "EndpointResponseError",
     "EndpointTimeoutError",
@@ -136,6 +137,10 @@ class QuotaExhaustedError(EndpointError):
 
 class EmbeddingError(RagError):
     """Texts could not be embedded; the cause is chained."""
+
+
+class EmbeddingInputError(EmbeddingError):
+    """One of the texts can never be embedded as it is: it is longer than the model reads, say."""
 
 
 class GenerationError(RagError):

@@ -81,9 +81,11 @@ class EmbeddingsOptions(ModelOptions):
     dimensions: int | None = None
     """shorter vectors, for models that allow it; None is the model's own length"""
     concurrency: int | None = None
-    """requests under way at once; None is the provider's default"""
+    """requests under way at once, at most; None finds out how many the endpoint bears"""
     max_inputs: int | None = None
     """texts in one request; None is the provider's limit"""
+    patience_s: float = 600.0
+    """seconds that an ingest waits for an endpoint without one success before it stops"""
     price_per_million: float | None = None
     """what a million tokens cost; None is the price table, which does not know every model"""
     price_currency: str = "USD"
@@ -94,6 +96,7 @@ class EmbeddingsOptions(ModelOptions):
         for name in ("dimensions", "concurrency", "max_inputs"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, value, "a whole number from 1")
+        _require(self.patience_s >= 0, "patience_s", self.patience_s, "a number from 0")
         price = self.price_per_million
         _require(price is None or 0 <= price < math.inf, "price_per_million", price, "a number from 0")
 

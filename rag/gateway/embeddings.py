@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from rag.contracts import Tokenizer
 from rag.errors import EmbeddingError, EndpointError, EndpointResponseError
 from rag.gateway.endpoint import EndpointClient
 from rag.gateway.providers import embedding_model
+from rag.gateway.retry import allowance
 from rag.types import EmbedderProfile, Embeddings, FloatArray, TextKind
 
 __all__ = ["EndpointEmbedder", "unit_rows_of"]
@@ -27,14 +28,15 @@ class EndpointEmbedder:
 
     ``dimensions`` go into the request where the profile wants other than the model's usual ones. Base64 is asked for
     where the provider takes it: a quarter of the bytes, and none of the parsing. ``tokenizer`` counts where the reply
-    does not.
+    does not. A query is tried again as the client's endpoint says. Documents are sent once: whoever embeds many has a
+    queue, which must hear of every refusal to slow down all of its requests.
     """
 
     def __init__(self, client: EndpointClient, profile: EmbedderProfile, *, tokenizer: Tokenizer) -> None:
         known = embedding_model(client.endpoint.provider, profile.model)
         is_other = profile.dimensions is not None and profile.dimensions != known.dimensions
         self._client = client
-        self._profile = profile
+        self._profile = replace(profile, endpoint=client.endpoint.address)
         self._tokenizer = tokenizer
         self._asked_dimensions = profile.dimensions if is_other and known.takes_dimensions else None
         self._asks_base64 = known.sends_base64
@@ -45,7 +47,7 @@ class EndpointEmbedder:
         return self._profile
 
     async def embed(self, texts: Sequence[str], *, kind: TextKind) -> Embeddings:
-        """Embed one request's worth of texts. ``kind`` makes no difference to these models.
+        """Embed one request's worth of texts. ``kind`` makes no difference to the vectors.
 
         Raises EmbeddingError, ValueError for an empty text or more texts than one request holds.
         """
@@ -57,29 +59,38 @@ class EndpointEmbedder:
         if not texts:
             return Embeddings(np.zeros((0, self._profile.dimensions or 0), np.float32), np.zeros(0, np.bool_), 0)
         try:
-            reply = await self._reply([_SURROGATES.sub("\ufffd", text) for text in texts])
+            sent = [_SURROGATES.sub("\ufffd", text) for text in texts]
+            reply, headers = await self._reply(sent, retries=kind == "query")
             vectors = unit_rows_of(reply, n_texts=len(texts), dimensions=self._profile.dimensions)
         except EndpointError as error:
             raise EmbeddingError(f"embedding {len(texts)} texts with {self._profile.model!r}: {error}") from error
         self._profile = replace(self._profile, dimensions=vectors.shape[1])
         told = _tokens_told(reply)
         n_tokens = sum(map(self._tokenizer.count, texts)) if told is None else told
-        return Embeddings(vectors, np.ones(len(texts), np.bool_), n_tokens, estimated=told is None)
+        return Embeddings(
+            vectors,
+            np.ones(len(texts), np.bool_),
+            n_tokens,
+            estimated=told is None,
+            requests_left=allowance(headers, "requests"),
+            tokens_left=allowance(headers, "tokens"),
+        )
 
-    async def _reply(self, texts: list[str]) -> dict[str, Any]:
+    async def _reply(self, texts: list[str], *, retries: bool) -> tuple[dict[str, Any], Mapping[str, str]]:
         payload: dict[str, Any] = {"model": self._profile.model, "input": texts}
         if self._asked_dimensions is not None:
             payload["dimensions"] = self._asked_dimensions
         if not self._asks_base64:
-            return await self._client.post_json("/embeddings", payload)
+            return await self._client.post("/embeddings", payload, retries=retries)
         try:
-            return await self._client.post_json("/embeddings", {**payload, "encoding_format": "base64"})
+            wanted = {**payload, "encoding_format": "base64"}
+            return await self._client.post("/embeddings", wanted, retries=retries)
         except EndpointError as error:
             is_about_format = error.status in (400, 422) and "encoding_format" in f"{error.param} {error}"
             if not is_about_format:
                 raise
         self._asks_base64 = False  # learnt: do not ask again
-        return await self._client.post_json("/embeddings", payload)
+        return await self._client.post("/embeddings", payload, retries=retries)
 
 
 def unit_rows_of(reply: dict[str, Any], *, n_texts: int, dimensions: int | None) -> FloatArray:

@@ -22,7 +22,7 @@ from rag.errors import (
     QuotaExhaustedError,
     RateLimitError,
 )
-from rag.gateway.retry import is_retriable_status, retry_after_s, should_retry_header
+from rag.gateway.retry import is_retriable_status, reset_after_s, retry_after_s, should_retry_header
 
 __all__ = ["CallContext", "ErrorBody", "endpoint_error", "error_in", "json_of", "parse_error_body"]
 
@@ -206,6 +206,8 @@ def endpoint_error(
     told = f" [request {request_id}]" if request_id else ""
     asked = should_retry_header(headers)
     wait_s = retry_after_s(headers, now=now)
+    if wait_s is None and kind is RateLimitError:
+        wait_s = reset_after_s(headers)
     if wait_s:
         advice = f"it asks to wait {wait_s:.0f} s; {advice}"
     return kind(

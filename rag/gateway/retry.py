@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from rag.errors import AuthenticationError, EndpointError, QuotaExhaustedError
+from rag.types import Allowance
 
-__all__ = ["RetryPolicy", "is_retriable_status", "retry_after_s", "should_retry_header", "wait_before_retry"]
+__all__ = [
+    "RetryPolicy",
+    "allowance",
+    "duration_s",
+    "is_retriable_status",
+    "reset_after_s",
+    "retry_after_s",
+    "should_retry_header",
+    "wait_before_retry",
+]
+
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,39 @@ def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except ValueError:
         return None
+
+
+def duration_s(value: str) -> float | None:
+    """Return the seconds of a duration as the rate limit headers have it; None where it is none.
+
+    A bare number is seconds.
+
+    >>> duration_s("6m0s"), duration_s("120ms"), duration_s("soon")
+    (360.0, 0.12, None)
+    """
+    value = value.strip().lower()
+    number = _number(value)
+    if number is not None:
+        return max(0.0, number)
+    parts = _DURATION_PART.findall(value)
+    if not parts or "".join(amount + unit for amount, unit in parts) != value:
+        return None
+    return sum(float(amount) * _UNIT_S[unit] for amount, unit in parts)
+
+
+def allowance(headers: Mapping[str, str], of: str) -> Allowance | None:
+    """Return what ``x-ratelimit-*`` says is left ``of`` "requests" or "tokens"; None unless it says all of it."""
+    limit, left = (_number(headers.get(f"x-ratelimit-{name}-{of}")) for name in ("limit", "remaining"))
+    reset_s = duration_s(headers.get(f"x-ratelimit-reset-{of}", ""))
+    if limit is None or left is None or reset_s is None or limit <= 0:
+        return None
+    return Allowance(limit, min(max(left, 0.0), limit), reset_s)
+
+
+def reset_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until a used up allowance is there again; None where none is told to be used up."""
+    told = [allowance(headers, of) for of in ("requests", "tokens")]
+    return max((found.reset_s for found in told if found is not None and found.left < 1), default=None)
 
 
 def wait_before_retry(error: EndpointError, *, attempt: int, policy: RetryPolicy, random: float) -> float | None:

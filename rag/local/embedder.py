@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.errors import EmbeddingError
+from rag.errors import EmbeddingError, EmbeddingInputError
 from rag.local.wordpiece import MINILM, TokenIds, WordPieceTokenizer
 from rag.types import EmbedderProfile, EmbeddingLimits, Embeddings, FloatArray, TextKind
 
@@ -107,8 +107,8 @@ class LocalEmbedder:
     async def embed(self, texts: Sequence[str], *, kind: TextKind) -> Embeddings:
         """Return a unit vector for each readable text and a row of zeros for each other; see ``is_readable``.
 
-        Raises EmbeddingError for a readable text of more than 254 tokens (nothing is cut off) and when the model cannot
-        be loaded; ValueError for an empty text.
+        Raises EmbeddingInputError for a readable text of more than 254 tokens (nothing is cut off), EmbeddingError when
+        the model cannot be loaded, ValueError for an empty text.
         """
         for place, text in enumerate(texts):
             if not text:
@@ -125,7 +125,7 @@ class LocalEmbedder:
         readable[:] = [is_readable(tokens) for tokens in encoded]
         for place in np.flatnonzero(readable):
             if len(encoded[place].ids) > MAX_TOKENS:
-                raise EmbeddingError(
+                raise EmbeddingInputError(
                     f"text {place} of {len(texts)} has {len(encoded[place].ids)} tokens and {LOCAL_MODEL} reads "
                     f"{MAX_TOKENS}; cut it into chunks of at most that"
                 )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rag.errors import AuthenticationError, EmbeddingError, EndpointResponseError
 from rag.gateway.embeddings import EndpointEmbedder, unit_rows_of
 from rag.gateway.providers import embedder_profile
+from rag.types import Allowance
 from tests.upstream import Fault, embedding_of, error_body
 from tests.upstream.faults import first_row, lose_last_row, repeat_first_index, reversed_data, without
 
@@ -176,9 +177,33 @@ async def test_a_lone_surrogate_does_not_stop_a_batch(embedder, upstream):
 
 async def test_an_overloaded_endpoint_is_waited_for(embedder, upstream, connect):
     upstream.script("embeddings", Fault(status=429, headers={"retry-after": "2"}), Fault(status=500))
-    await embedder().embed(["x"], kind="document")
+    await embedder().embed(["x"], kind="query")
     assert connect.slept == [2.25, 0.5]
     assert upstream.embedded["x"] == 1
+
+
+async def test_documents_are_sent_once_and_their_queue_told_when_to_come_back(embedder, upstream, connect):
+    headers = {
+        "x-ratelimit-limit-tokens": "1000",
+        "x-ratelimit-remaining-tokens": "0",
+        "x-ratelimit-reset-tokens": "1m30s",
+    }
+    upstream.script("embeddings", Fault(status=429, headers=headers))
+    with pytest.raises(EmbeddingError) as caught:
+        await embedder().embed(["x"], kind="document")
+    assert caught.value.__cause__.retry_after_s == 90
+    assert (len(upstream.requests), connect.slept) == (1, [])
+
+
+async def test_what_is_left_of_the_rate_comes_with_the_vectors(embedder, upstream):
+    headers = {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "59",
+        "x-ratelimit-reset-requests": "1s",
+    }
+    upstream.script("embeddings", Fault(headers=headers))
+    found = await embedder().embed(["x"], kind="document")
+    assert (found.requests_left, found.tokens_left) == (Allowance(60, 59, 1), None)
 
 
 @given(st.lists(st.lists(st.floats(-1e6, 1e6, width=32), min_size=3, max_size=3), min_size=1, max_size=5), st.randoms())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rag.errors import AuthenticationError, EndpointResponseError, QuotaExhaustedError, RateLimitError
-from rag.gateway.retry import RetryPolicy, is_retriable_status, retry_after_s, wait_before_retry
+from rag.gateway.retry import RetryPolicy, duration_s, is_retriable_status, retry_after_s, wait_before_retry
 
 POLICY = RetryPolicy(max_retries=5, first_s=0.5, cap_s=8, max_wait_s=60)
 NOW = 1_445_412_420.0  # Wed, 21 Oct 2015 07:27:00 GMT
@@ -52,3 +52,11 @@ def test_which_statuses_are_worth_another_try():
 )
 def test_retry_after_is_read_in_each_form(headers, seconds):
     assert retry_after_s(headers, now=NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("6m0s", 360), ("1h2m3.5s", 3723.5), ("120ms", 0.12), ("17", 17), ("1d", 86_400), ("", None), ("6 minutes", None)],
+)
+def test_durations_of_rate_limit_headers(value, seconds):
+    assert duration_s(value) == seconds
