@@ -287,6 +287,7 @@ class Footnote:
         *,
         alone: bool = False,
     ) -> IngestReport:
+        from ingest.isolation import ReadingLimits
         from ingest.run import ingest
         from ingest.sources import WalkRules
 
@@ -302,6 +303,7 @@ class Footnote:
                 rules=rules,
                 library=self.library.folder,
                 alone=alone,
+                limits=ReadingLimits(timeout_s=options.parse_timeout_s, memory_mb=options.parse_memory_mb),
                 on_progress=on_progress,
             )
 

@@ -169,6 +169,10 @@ class IngestOptions:
 
     max_file_mb: int = 200
     """larger files are skipped, and listed as such"""
+    parse_timeout_s: float = 60.0
+    """seconds that reading one file may take, and as many again for each 20 MB of it"""
+    parse_memory_mb: int = 1024
+    """megabytes of memory that reading one file may take, and 20 more for each of the file (Linux)"""
     include: tuple[str, ...] = ()
     """globs of the only paths to read; empty is all"""
     exclude: tuple[str, ...] = ()
@@ -177,6 +181,8 @@ class IngestOptions:
     """money an ingest may spend on embeddings, in the currency of the price; it ends before exceeding it"""
 
     def __post_init__(self) -> None:
+        _require(self.parse_timeout_s > 0, "parse_timeout_s", self.parse_timeout_s, "a number above 0")
+        _require(self.parse_memory_mb >= 64, "parse_memory_mb", self.parse_memory_mb, "a whole number from 64")
         _require(self.max_cost is None or 0 <= self.max_cost < math.inf, "max_cost", self.max_cost, "a number from 0")
 
 
