@@ -204,6 +204,11 @@ class Collection:
         with self._database.reading() as connection:
             return store.ledger(connection, root)
 
+    def prefixes(self) -> dict[str, str]:
+        """Return what the document ids of each ingested folder begin with, by folder as the ledger names it."""
+        with self._database.reading() as connection:
+            return store.prefixes(connection)
+
     def runs(self) -> list[dict[str, object]]:
         """Return the reports of past runs, oldest first."""
         with self._database.reading() as connection:

@@ -32,6 +32,7 @@ __all__ = [
     "last_position",
     "ledger",
     "page_at",
+    "prefixes",
     "readable_rows",
     "runs",
     "sample_addresses",
@@ -215,6 +216,11 @@ def ledger(connection: sqlite3.Connection, root: str | None) -> dict[str, Ledger
     else:
         found = connection.execute(f"{query} WHERE root = CAST(? AS TEXT) ORDER BY path", (sql_text(root),))
     return {row[0]: _entry(row) for row in found}
+
+
+def prefixes(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return what the document ids of each ingested folder begin with, by folder."""
+    return dict(connection.execute("SELECT root, prefix FROM roots"))
 
 
 def runs(connection: sqlite3.Connection) -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any
@@ -19,7 +19,7 @@ from index.vector_store import VectorSpace, VectorStore
 from rag.errors import CollectionError, DocumentNotFoundError
 from rag.types import Chunk, Document, content_address
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "free_prefix"]
 
 
 class Writer:
@@ -127,7 +127,9 @@ class Writer:
             ).fetchone()
             if known is not None:
                 return str(known[0])
-            prefix = _free_prefix(connection, root)
+            taken = {prefix for (prefix,) in connection.execute("SELECT prefix FROM roots")}
+            paths = connection.execute("SELECT path FROM ledger UNION SELECT id FROM documents")
+            prefix = free_prefix(taken, (path for (path,) in paths), root)
             connection.execute(
                 "INSERT INTO roots (root, prefix) VALUES (CAST(? AS TEXT), CAST(? AS TEXT))",
                 (sql_text(root), sql_text(prefix)),
@@ -263,12 +265,11 @@ def _delete_entry(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("DELETE FROM ledger WHERE path = CAST(? AS TEXT)", (sql_text(path),))
 
 
-def _free_prefix(connection: sqlite3.Connection, root: str) -> str:
-    taken = {prefix for (prefix,) in connection.execute("SELECT prefix FROM roots")}
-    if not taken:
+def free_prefix(prefixes: Set[str], paths: Iterable[str], root: str) -> str:
+    """Return what the ids of a new folder begin with, given the prefixes and the paths that are there."""
+    if not prefixes:
         return ""
-    paths = connection.execute("SELECT path FROM ledger UNION SELECT id FROM documents")
-    taken |= {path.split("/", 1)[0] for (path,) in paths}  # a folder of the first root may have the name too
+    taken = prefixes | {path.split("/", 1)[0] for path in paths}  # a folder of the first root may have the name too
     name = PurePath(root).name or "root"
     candidates = [name, *(f"{name}-{n}" for n in range(2, len(taken) + 3))]
     return next(candidate for candidate in candidates if candidate not in taken)

@@ -42,7 +42,9 @@ class IngestReport:
     """A run: the files in order of path, the documents it removed, and what it cost.
 
     ``n_texts_embedded`` were sent to the embedder; ``n_texts_unreadable`` of them are in a language that it does not
-    read, have no vector, and are found by keywords only.
+    read, have no vector, and are found by keywords only. ``n_texts_reused`` are the chunks of the files indexed now
+    whose vectors were paid for before, or by another chunk of this run, and ``n_tokens_reused`` their tokens. ``cost``
+    is what the embedded tokens cost, None where the price is not known; ``currency`` is "" for the embedded model.
     ``stopped`` is the reason why the run ended before all files were read ("" otherwise); files it did not reach are
     listed as failed and retriable.
     """
@@ -56,6 +58,10 @@ class IngestReport:
     n_texts_unreadable: int
     seconds: float
     stopped: str = ""
+    n_texts_reused: int = 0
+    n_tokens_reused: int = 0
+    cost: float | None = None
+    currency: str = ""
 
     @property
     def counts(self) -> Mapping[FileState, int]:
