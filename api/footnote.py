@@ -21,6 +21,7 @@ from index.records import CollectionStatus, DocumentInfo, LedgerEntry
 from index.retriever import HybridRetriever
 from rag.answering.answer import Answerer, AnswerSettings
 from rag.errors import CollectionNotFoundError, ConfigError
+from rag.local.embedder import LocalEmbedder
 from rag.settings import Settings, load_settings
 from rag.types import Answer, AnswerEvent, Document, GenerationSettings, Retrieval, Turn
 
@@ -312,7 +313,13 @@ class Footnote:
 
     async def _retriever(self, collection: Collection) -> HybridRetriever:
         embedder = await self.wiring.embedder(collection.config)
-        tokenizer = self.wiring.tokenizer(collection.config.tokenizer)
+        loading = [asyncio.to_thread(collection.refresh)]
+        if isinstance(embedder, LocalEmbedder):
+            loading.append(asyncio.to_thread(embedder.load))
+        # Side by side: a cold question waits for the slowest of these, not for their sum. Later they are no work.
+        tokenizer, *_ = await asyncio.gather(
+            asyncio.to_thread(self.wiring.tokenizer, collection.config.tokenizer), *loading
+        )
         weight = self.settings.retrieval.vector_weight
         if weight is None:
             return HybridRetriever(collection, embedder, tokenizer=tokenizer)

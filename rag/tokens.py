@@ -58,9 +58,9 @@ def tokenizer(name: str) -> Tokenizer:
     if name in BYTE_PAIR:
         return BytePairTokenizer(name)
     if name == "minilm-wordpiece":
-        from rag.local.wordpiece import WordPieceTokenizer  # late: only the embedded model needs it
+        from rag.local.wordpiece import wordpiece  # late: only the embedded model needs it
 
-        return WordPieceTokenizer()
+        return wordpiece()
     raise ConfigError(f"there is no tokenizer {name!r}; set one of these: {', '.join(TOKENIZERS)}")
 
 

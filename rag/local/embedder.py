@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rag.errors import EmbeddingError, EmbeddingInputError
-from rag.local.wordpiece import MINILM, TokenIds, WordPieceTokenizer
+from rag.local.wordpiece import MINILM, TokenIds, WordPieceTokenizer, wordpiece
 from rag.types import EmbedderProfile, EmbeddingLimits, Embeddings, FloatArray, TextKind
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ class LocalEmbedder:
     def profile(self) -> EmbedderProfile:
         return _PROFILE
 
+    def load(self) -> None:
+        """Load the weights now, in this thread; otherwise the first text does. Raises EmbeddingError."""
+        self._loaded()
+
     async def embed(self, texts: Sequence[str], *, kind: TextKind) -> Embeddings:
         """Return a unit vector for each readable text and a row of zeros for each other; see ``is_readable``.
 
@@ -155,7 +159,7 @@ def _load(folder: Path) -> _Model:
     path = folder / "model.onnx"
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return _Model(WordPieceTokenizer(folder), session)
+        return _Model(wordpiece(folder), session)
     except Exception as error:  # both libraries raise bare Exceptions of their own making
         raise EmbeddingError(
             f"the embedded model in {folder} cannot be loaded ({error}); reinstall footnote-rag"

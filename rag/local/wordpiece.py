@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import unicodedata
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
-__all__ = ["MINILM", "TokenIds", "WordPieceTokenizer"]
+__all__ = ["MINILM", "TokenIds", "WordPieceTokenizer", "wordpiece"]
 
 MINILM = Path(__file__).parent / "data" / "minilm"
 """The folder of the embedded model and its tokenizer."""
@@ -37,6 +38,12 @@ class TokenIds:
     ids: NDArray[np.int64]
     n_words: int
     n_foreign: int
+
+
+@functools.cache
+def wordpiece(folder: Path = MINILM) -> WordPieceTokenizer:
+    """Return the tokenizer of a model's folder, loaded once per process."""
+    return WordPieceTokenizer(folder)
 
 
 class WordPieceTokenizer:
@@ -122,6 +129,9 @@ def _word_tables(vocabulary: dict[str, int]) -> tuple[NDArray[np.bool_], NDArray
     """Return, by token id, whether it counts as a word, and whether as a foreign one; [UNK] is both."""
     is_word, is_foreign = (np.zeros(len(vocabulary), dtype=np.bool_) for _ in range(2))
     for token, place in vocabulary.items():
+        if token.isascii():  # nine in ten; looking up the names of their letters would take most of the loading
+            is_word[place] = any(map(str.isalpha, token))
+            continue
         letters = [character for character in token.removeprefix("##") if character.isalpha()]
         is_word[place] = bool(letters)
         is_foreign[place] = any(not unicodedata.name(character, "").startswith("LATIN") for character in letters)
