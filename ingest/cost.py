@@ -47,6 +47,14 @@ class Spending:
         self._refusal: MaxCostError | None = None
         self._settled = asyncio.Condition()
 
+    @property
+    def currency(self) -> str:
+        return self.price.currency if self.price else ""
+
+    def cost(self, n_tokens: int) -> float | None:
+        """Return what tokens cost; None where the price is not known."""
+        return self.price.cost(n_tokens) if self.price else None
+
     def metered(self, embedder: Embedder, tokenizer: Tokenizer) -> Embedder:
         """Return the embedder within the limit; ``tokenizer`` counts what a request will cost."""
         return embedder if self._limit_tokens == math.inf else _MeteredEmbedder(embedder, tokenizer, self)

@@ -5,32 +5,24 @@ So a dry run is the run itself, on real files and a real ledger: what it finds i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
-
-import numpy as np
 
 from index.collection import Collection
 from index.records import CollectionConfig, LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from index.writer import free_prefix
-from rag.types import Chunk, Document, EmbedderProfile, Embeddings, TextKind
+from ingest.embedding import Filled, pack
+from rag.types import Chunk, Document, EmbeddingLimits, content_address
 
-__all__ = ["CountingEmbedder", "HasId", "Rehearsal", "RehearsedVectors", "VectorCache"]
+__all__ = ["HasId", "Rehearsal", "RehearsedTexts"]
 
 
 class HasId(Protocol):
     @property
     def id(self) -> str: ...
-
-
-class VectorCache(Protocol):
-    """What embedding needs of a VectorStore."""
-
-    def missing(self, space: VectorSpace, addresses: Sequence[bytes]) -> list[bytes]: ...
-
-    def put(self, space: VectorSpace, addresses: Sequence[bytes], embeddings: Embeddings) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +73,34 @@ class Rehearsal:
         self._ledger.pop(path, None)
 
 
-class RehearsedVectors:
-    """A vector store to read from, and the memory of what would have been put into it. ``store`` is None for none."""
+class RehearsedTexts:
+    """Counts the texts that would be sent, each once, instead of sending them. ``store`` is None where there is none.
 
-    def __init__(self, store: VectorStore | None) -> None:
+    A text is not counted that ``store`` has a vector of in ``space``; None for a space that is not known yet.
+    """
+
+    def __init__(self, store: VectorStore | None, space: VectorSpace | None) -> None:
         self._store = store
-        self._put: set[bytes] = set()
+        self._space = space
+        self._counted: set[bytes] = set()
+        self.sizes: list[int] = []
+        """tokens of each text, in the order of sending"""
 
-    def missing(self, space: VectorSpace, addresses: Sequence[bytes]) -> list[bytes]:
-        unknown = list(dict.fromkeys(addresses)) if self._store is None else self._store.missing(space, addresses)
-        return [address for address in unknown if address not in self._put]
+    async def fill(self, chunks: Sequence[Chunk]) -> Filled:
+        """Return what this document's texts would cost."""
+        sizes = {content_address(chunk.text): chunk.n_tokens for chunk in chunks}
+        unknown = list(sizes)
+        if self._store is not None and self._space is not None:
+            unknown = await asyncio.to_thread(self._store.missing, self._space, unknown)
+        new = [address for address in unknown if address not in self._counted]
+        self._counted.update(new)
+        self.sizes += [sizes[address] for address in new]
+        return Filled(len(new), sum(sizes[address] for address in new))
 
-    def put(self, space: VectorSpace, addresses: Iterable[bytes], embeddings: Embeddings) -> None:
-        self._put.update(addresses)
-
-
-class CountingEmbedder:
-    """Counts requests and sends none; the vectors it gives say nothing."""
-
-    def __init__(self, profile: EmbedderProfile, *, dimensions: int) -> None:
-        self.profile = replace(profile, dimensions=dimensions)
-        self.n_requests = 0
-        self._row = np.eye(1, dimensions, dtype=np.float32)
-
-    async def embed(self, texts: Sequence[str], *, kind: TextKind) -> Embeddings:
-        self.n_requests += 1
-        vectors = np.broadcast_to(self._row, (len(texts), self._row.shape[1]))
-        return Embeddings(vectors, np.ones(len(texts), np.bool_), 0)
+    def n_requests(self, limits: EmbeddingLimits) -> int:
+        """Return how many full requests the texts make."""
+        n_requests, start = 0, 0
+        while start < len(self.sizes):
+            start += pack(self.sizes[start : start + limits.max_inputs], limits)
+            n_requests += 1
+        return n_requests

@@ -25,7 +25,7 @@ from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
 from ingest.isolation import IsolatedReaders, ReadingLimits
 from ingest.plan import Known, Plan, Work, plan_changes, triage
 from ingest.readers import reader_name
-from ingest.rehearsal import CountingEmbedder, Rehearsal, RehearsedVectors
+from ingest.rehearsal import Rehearsal, RehearsedTexts
 from ingest.report import Change, FileResult, FileState, IngestReport
 from ingest.roots import Scope, is_under, scope_of
 from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
@@ -33,7 +33,7 @@ from rag.contracts import Embedder, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
 from rag.types import Chunk, Document, Embeddings
 
-__all__ = ["IngestProgress", "TextQueue", "ingest"]
+__all__ = ["IngestProgress", "TextQueue", "ingest", "rehearse"]
 
 MAX_TOKENS_WAITING = 1_000_000
 """Tokens of documents that may wait for their vectors, beyond what fills the endpoint's requests twice over."""
@@ -41,7 +41,10 @@ MAX_TOKENS_WAITING = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class IngestProgress:
-    """How far a run is. ``n_texts_embedded`` of ``n_chunks`` were sent and came back; ``path`` was looked at last."""
+    """How far a run is. ``n_texts_embedded`` of ``n_chunks`` were sent and came back; ``path`` was looked at last.
+
+    ``cost`` is what they cost, None where the price is not known (see IngestReport).
+    """
 
     n_files: int
     n_done: int
@@ -49,6 +52,8 @@ class IngestProgress:
     n_texts_embedded: int
     n_tokens_embedded: int
     path: str
+    cost: float | None = None
+    currency: str = ""
 
 
 class TextQueue(Protocol):
@@ -82,6 +87,7 @@ async def ingest(
     alone: bool = False,
     limits: ReadingLimits | None = None,
     queue: TextQueue | None = None,
+    spending: Spending | None = None,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> IngestReport:
     """Bring ``collection`` in step with the files under ``root`` (a folder, or one file) and report on each.
@@ -89,19 +95,55 @@ async def ingest(
     Documents of other roots are left alone. ``library`` is the folder that holds the collection: it is never read, and
     roots beside it are remembered relative to it. ``alone`` keeps ``root`` apart from a known folder that it lies in.
     ``limits`` are what reading one file may take. ``queue`` takes the texts in place of one that embeds them at once.
+    ``spending`` is the price, and the limit on what is embedded at once; several runs may share it.
 
     Raises CollectionLockedError when somebody else writes, RagError when the root is missing or the disk is full; a
     file that fails is in the report. Cancelling it stops cleanly: documents and vectors stored so far stay.
     """
     started = time.monotonic()
+    spending = spending or Spending(None)
+    embedder = spending.metered(embedder, tokenizer)
     with collection.writer(f"rag ingest {root}") as writer, IsolatedReaders(limits) as readers:
         known = {entry.root for entry in collection.ledger().values()}
         scope = scope_of(root, library=library, known=known, alone=alone)
-        run = _Run(scope, collection, writer, readers, vectors, embedder, tokenizer, queue, on_progress)
+        run = _Run(scope, collection, writer, readers, vectors, embedder, tokenizer, queue, spending, on_progress)
         await run.execute(_without(library, scope.root, rules))
         report = run.report(time.monotonic() - started)
-        writer.record_run({"root": scope.key, "counts": dict(report.counts), "seconds": report.seconds})
+        kept = {name: getattr(report, name) for name in _KEPT}
+        writer.record_run({"root": scope.key, "counts": dict(report.counts), **kept})
     return report
+
+
+_KEPT = ("seconds", "n_texts_embedded", "n_tokens_embedded", "n_texts_reused", "n_tokens_reused", "cost", "currency")
+"""What the history of a collection keeps of a report, beside the root and the counts."""
+
+
+async def rehearse(
+    root: Path,
+    *,
+    rehearsal: Rehearsal,
+    texts: RehearsedTexts,
+    embedder: Embedder,
+    tokenizer: Tokenizer,
+    rules: WalkRules,
+    library: Path,
+    alone: bool = False,
+    limits: ReadingLimits | None = None,
+    on_progress: Callable[[IngestProgress], None] = lambda progress: None,
+) -> IngestReport:
+    """Return the report that ``ingest`` would end with if every text could be embedded; embed and change nothing.
+
+    Takes no lock. The files' ``n_tokens_embedded`` are what would be sent, as the tokenizer counts it. ``embedder`` is
+    asked for its limits only.
+    """
+    started = time.monotonic()
+    with IsolatedReaders(limits) as readers:
+        known = {entry.root for entry in rehearsal.ledger().values()}
+        scope = scope_of(root, library=library, known=known, alone=alone)
+        spending = Spending(None)
+        run = _Run(scope, rehearsal, rehearsal, readers, None, embedder, tokenizer, texts, spending, on_progress)
+        await run.execute(_without(library, scope.root, rules))
+    return run.report(time.monotonic() - started)
 
 
 def _without(library: Path, root: Path, rules: WalkRules) -> WalkRules:
@@ -135,13 +177,14 @@ class _Run:
     def __init__(
         self,
         scope: Scope,
-        collection: Collection,
-        writer: Writer,
+        collection: Collection | Rehearsal,
+        writer: Writer | Rehearsal,
         readers: IsolatedReaders,
-        vectors: VectorStore,
+        vectors: VectorStore | None,
         embedder: Embedder,
         tokenizer: Tokenizer,
         queue: TextQueue | None,
+        spending: Spending,
         on_progress: Callable[[IngestProgress], None],
     ) -> None:
         self._scope = scope
@@ -150,10 +193,14 @@ class _Run:
         self._writer = writer
         self._readers = readers
         self._tokenizer = tokenizer
+        self._spending = spending
         self._on_progress = on_progress
-        space = VectorSpace(collection.config.model, collection.config.dimensions)
-        self._own_queue = EmbeddingQueue(embedder, vectors, space, on_embedded=self._embedded)
-        self._queue: TextQueue = queue or self._own_queue
+        self._own_queue: EmbeddingQueue | None = None
+        if queue is None:
+            assert vectors is not None, "texts that are embedded at once need a place for their vectors"
+            space = VectorSpace(collection.config.model, collection.config.dimensions)
+            queue = self._own_queue = EmbeddingQueue(embedder, vectors, space, on_embedded=self._embedded)
+        self._queue = queue
         limits = embedder.profile.limits
         self._gate = _Gate(2 * limits.concurrency * limits.max_request_tokens + MAX_TOKENS_WAITING)
         self._writing = asyncio.Lock()
@@ -164,6 +211,8 @@ class _Run:
         self._n_texts_embedded = 0
         self._n_tokens_embedded = 0
         self._n_texts_unreadable = 0
+        self._n_texts_reused = 0
+        self._n_tokens_reused = 0
         self._stopped = ""
         self._prefix = ""
         self._held: set[str] = set()
@@ -177,7 +226,8 @@ class _Run:
         except* RagError as errors:
             raise errors.exceptions[0] from None
         finally:
-            await self._own_queue.aclose()
+            if self._own_queue is not None:
+                await self._own_queue.aclose()
         if not self._stopped:
             await asyncio.to_thread(self._remove, plan.remove)
 
@@ -192,6 +242,10 @@ class _Run:
             n_texts_unreadable=self._n_texts_unreadable,
             seconds=round(seconds, 3),
             stopped=self._stopped,
+            n_texts_reused=self._n_texts_reused,
+            n_tokens_reused=self._n_tokens_reused,
+            cost=self._spending.cost(self._n_tokens_embedded),
+            currency=self._spending.currency,
         )
 
     # --- planning
@@ -327,6 +381,8 @@ class _Run:
             await asyncio.to_thread(
                 self._writer.replace, document, prepared.chunks, entry=entry, replaces=work.renamed_from
             )
+        self._n_texts_reused += len(prepared.chunks) - filled.n_texts
+        self._n_tokens_reused += prepared.n_tokens - filled.n_tokens
         self._done(result)
 
     async def _close_empty(self, prepared: _Prepared) -> None:
@@ -408,6 +464,8 @@ class _Run:
                 n_texts_embedded=self._n_texts_embedded,
                 n_tokens_embedded=self._n_tokens_embedded,
                 path=path,
+                cost=self._spending.cost(self._n_tokens_embedded),
+                currency=self._spending.currency,
             )
         )
 
