@@ -17,7 +17,7 @@ from rag.gateway.providers import embedding_model
 from rag.gateway.retry import allowance
 from rag.types import EmbedderProfile, Embeddings, FloatArray, TextKind
 
-__all__ = ["EndpointEmbedder", "unit_rows_of"]
+__all__ = ["EndpointEmbedder", "tokens_told", "unit_rows_of"]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _SHORTEST = 1e-12  # a vector shorter than this has no direction worth keeping
@@ -59,13 +59,12 @@ class EndpointEmbedder:
         if not texts:
             return Embeddings(np.zeros((0, self._profile.dimensions or 0), np.float32), np.zeros(0, np.bool_), 0)
         try:
-            sent = [_SURROGATES.sub("\ufffd", text) for text in texts]
-            reply, headers = await self._reply(sent, retries=kind == "query")
+            reply, headers = await self._reply(texts, retries=kind == "query")
             vectors = unit_rows_of(reply, n_texts=len(texts), dimensions=self._profile.dimensions)
         except EndpointError as error:
             raise EmbeddingError(f"embedding {len(texts)} texts with {self._profile.model!r}: {error}") from error
         self._profile = replace(self._profile, dimensions=vectors.shape[1])
-        told = _tokens_told(reply)
+        told = tokens_told(reply)
         n_tokens = sum(map(self._tokenizer.count, texts)) if told is None else told
         return Embeddings(
             vectors,
@@ -76,21 +75,27 @@ class EndpointEmbedder:
             tokens_left=allowance(headers, "tokens"),
         )
 
-    async def _reply(self, texts: list[str], *, retries: bool) -> tuple[dict[str, Any], Mapping[str, str]]:
-        payload: dict[str, Any] = {"model": self._profile.model, "input": texts}
+    def request_body(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Return the body of the request for some texts: what ``embed`` sends, and what a line of a batch holds."""
+        body: dict[str, Any] = {
+            "model": self._profile.model,
+            "input": [_SURROGATES.sub("\ufffd", text) for text in texts],
+        }
         if self._asked_dimensions is not None:
-            payload["dimensions"] = self._asked_dimensions
-        if not self._asks_base64:
-            return await self._client.post("/embeddings", payload, retries=retries)
+            body["dimensions"] = self._asked_dimensions
+        if self._asks_base64:
+            body["encoding_format"] = "base64"
+        return body
+
+    async def _reply(self, texts: Sequence[str], *, retries: bool) -> tuple[dict[str, Any], Mapping[str, str]]:
         try:
-            wanted = {**payload, "encoding_format": "base64"}
-            return await self._client.post("/embeddings", wanted, retries=retries)
+            return await self._client.post("/embeddings", self.request_body(texts), retries=retries)
         except EndpointError as error:
             is_about_format = error.status in (400, 422) and "encoding_format" in f"{error.param} {error}"
-            if not is_about_format:
+            if not (self._asks_base64 and is_about_format):
                 raise
         self._asks_base64 = False  # learnt: do not ask again
-        return await self._client.post("/embeddings", payload, retries=retries)
+        return await self._client.post("/embeddings", self.request_body(texts), retries=retries)
 
 
 def unit_rows_of(reply: dict[str, Any], *, n_texts: int, dimensions: int | None) -> FloatArray:
@@ -148,7 +153,8 @@ def _row(embedding: Any, place: int) -> FloatArray:
     return row
 
 
-def _tokens_told(reply: dict[str, Any]) -> int | None:
+def tokens_told(reply: dict[str, Any]) -> int | None:
+    """Return the tokens that a reply says were read; None where it does not say."""
     usage = reply.get("usage")
     if not isinstance(usage, dict):
         return None
