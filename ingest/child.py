@@ -32,7 +32,7 @@ __all__ = ["LENGTH", "Outcome", "Reply", "Request", "main"]
 
 LENGTH = struct.Struct("<Q")
 """What stands before every message: its length in bytes."""
-ALARM_GRACE_S = 5.0
+ALARM_GRACE_S = 2.0
 """How much later than its parent the process stops itself: for a parent that died while C code held the interpreter."""
 
 Outcome = Literal["ready", "document", "failed", "unsupported", "wrong", "memory", "too long"]

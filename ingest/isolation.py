@@ -182,6 +182,7 @@ class _Child:
         self.timed_out = False
         self.exit_code: int | None = None
         self._ready = False
+        self._sent_junk = False
         self._ending = threading.Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``end``
         boot = _BOOT.format(path=sys.path, reader=reader)
@@ -217,9 +218,8 @@ class _Child:
         except queue.Empty:
             self.timed_out = True
             reply = None
-        if reply is None and not self.timed_out:
-            # It is dying, and how is worth knowing; one that lives on sent what is no reply.
-            with contextlib.suppress(subprocess.TimeoutExpired):
+        if reply is None and not self.timed_out and not self._sent_junk:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it is dying, and how is worth knowing
                 self.exit_code = self._process.wait(_DYING_S)
             self.timed_out = self.exit_code == -getattr(signal, "SIGALRM", 0) != 0
         return reply
@@ -274,10 +274,12 @@ class _Child:
         if len(header) < LENGTH.size:
             return None
         (length,) = LENGTH.unpack(header)
-        if length > self._max_reply_bytes:
+        message = stream.read(length) if length <= self._max_reply_bytes else b""
+        if len(message) < length <= self._max_reply_bytes:
             return None
-        message = stream.read(length)
-        return _load(message) if len(message) == length else None
+        reply = _load(message)
+        self._sent_junk = reply is None
+        return reply
 
 
 class _ReplyUnpickler(pickle.Unpickler):
