@@ -26,6 +26,7 @@ from rag.settings import Settings, load_settings
 from rag.types import Answer, AnswerEvent, Document, GenerationSettings, Retrieval, Turn
 
 if TYPE_CHECKING:
+    from ingest.cost import IngestEstimate, Spending
     from ingest.report import FileResult, IngestReport
     from ingest.run import IngestProgress
 
@@ -190,10 +191,38 @@ class Footnote:
         if not paths:
             raise ConfigError("nothing to ingest: name at least one folder or file")
         name = collection or self.settings.collection
+        spending = await self._spending(None if rebuild else name)
         if rebuild and name in self.collections():
-            return await self._rebuild(name, [Path(path) for path in paths], on_progress)
+            return await self._rebuild(name, [Path(path) for path in paths], spending, on_progress)
         opened = await self._writable(name)
-        return [await self._ingest(Path(path), opened, on_progress) for path in paths]
+        return [await self._ingest(Path(path), opened, spending, on_progress) for path in paths]
+
+    async def plan_ingest(
+        self,
+        *paths: Path | str,
+        collection: str | None = None,
+        rebuild: bool = False,
+        on_progress: Callable[[IngestProgress], None] = lambda progress: None,
+    ) -> list[IngestEstimate]:
+        """Return what ``ingest`` of these paths would do and cost: a dry run, which embeds nothing and writes nothing.
+
+        Every new and changed file is read and cut, and what is paid for already is looked up; so the figures are those
+        of the run. No lock is taken.
+        """
+        from api.planning import plan_ingest
+
+        if not paths:
+            raise ConfigError("nothing to ingest: name at least one folder or file")
+        is_there = (self.settings.library / "vectors.db").exists()
+        return await plan_ingest(
+            [Path(path) for path in paths],
+            name=collection or self.settings.collection,
+            settings=self.settings,
+            wiring=self.wiring,
+            library=self.library if is_there else None,
+            rebuild=rebuild,
+            on_progress=on_progress,
+        )
 
     async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> FileResult:
         """Store a file with the collection and ingest it; a file of the same name is replaced."""
@@ -201,7 +230,8 @@ class Footnote:
 
         opened = await self._writable(collection or self.settings.collection)
         path = await asyncio.to_thread(save_upload, self._uploads(opened), filename, data)
-        report = await self._ingest(path.parent, opened, lambda progress: None, alone=True)
+        spending = await self._spending(opened.name)
+        report = await self._ingest(path.parent, opened, spending, lambda progress: None, alone=True)
         results = {file.path.rpartition("/")[2]: file for file in report.files}
         return results[path.name]
 
@@ -246,22 +276,33 @@ class Footnote:
             return self.collection(name)
         return await self.create_collection(name)
 
+    async def _spending(self, name: str | None) -> Spending:
+        """Return the price and the limit of one command; ``name`` is None where the collection is made anew."""
+        from ingest.cost import Spending
+
+        config = self.collection(name).config if name in self.collections() else None
+        embedder = await self.wiring.embedder(config)
+        return Spending(self.wiring.price(embedder.profile.model), limit=self.settings.ingest.max_cost)
+
     async def _rebuild(
-        self, name: str, paths: Sequence[Path], on_progress: Callable[[IngestProgress], None]
+        self,
+        name: str,
+        paths: Sequence[Path],
+        spending: Spending,
+        on_progress: Callable[[IngestProgress], None],
     ) -> list[IngestReport]:
         """Make the collection anew under another name, then let it take the place of the old one."""
-        from ingest.roots import folder_of
+        from ingest.roots import all_roots
 
         library, old = self.library, self.collection(name)
-        former = [folder_of(str(run["root"]), library=library.folder) for run in old.runs()]
-        roots = list(dict.fromkeys([*former, *(path.resolve() for path in paths)]))
+        roots = all_roots(old.runs(), paths, library=library.folder)
         new_name = f"{name}{_REBUILDING}"
         if new_name in library.collections():  # what an interrupted rebuild left; its vectors are kept
             library.delete(new_name)
         new = await self._create(new_name)
         uploads = self._uploads(old).resolve()
         there = [root for root in roots if root.exists()]
-        reports = [await self._ingest(root, new, on_progress, alone=root == uploads) for root in there]
+        reports = [await self._ingest(root, new, spending, on_progress, alone=root == uploads) for root in there]
         if not any(report.stopped for report in reports):
             reports += await asyncio.to_thread(self._gone, old, [root for root in roots if root not in there])
             library.supersede(name, by=new_name)
@@ -284,16 +325,13 @@ class Footnote:
         self,
         path: Path,
         collection: Collection,
+        spending: Spending,
         on_progress: Callable[[IngestProgress], None],
         *,
         alone: bool = False,
     ) -> IngestReport:
-        from ingest.isolation import ReadingLimits
         from ingest.run import ingest
-        from ingest.sources import WalkRules
 
-        options = self.settings.ingest
-        rules = WalkRules(include=options.include, exclude=options.exclude, max_bytes=options.max_file_mb * 1024 * 1024)
         async with self._writing[collection.name]:  # uploads wait for each other; another process is an error
             return await ingest(
                 path,
@@ -301,10 +339,11 @@ class Footnote:
                 vectors=self.library.vectors,
                 embedder=await self.wiring.embedder(collection.config),
                 tokenizer=self.wiring.tokenizer(collection.config.tokenizer),
-                rules=rules,
+                rules=self.wiring.walk_rules(),
                 library=self.library.folder,
                 alone=alone,
-                limits=ReadingLimits(timeout_s=options.parse_timeout_s, memory_mb=options.parse_memory_mb),
+                limits=self.wiring.reading_limits(),
+                spending=spending,
                 on_progress=on_progress,
             )
 

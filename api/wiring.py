@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from api.choice import Choice, Family, choose
 from index.records import CollectionConfig
@@ -19,9 +20,14 @@ from rag.gateway.moderations import EndpointModerator
 from rag.gateway.providers import embedder_profile
 from rag.gateway.transport import Transport
 from rag.local.embedder import LOCAL_MODEL, LocalEmbedder
+from rag.prices import FREE, Price, known_price
 from rag.settings import ModelOptions, Settings, environment_name
 from rag.tokens import tokenizer as named_tokenizer
 from rag.types import ChunkingSettings, EmbedderProfile
+
+if TYPE_CHECKING:
+    from ingest.isolation import ReadingLimits
+    from ingest.sources import WalkRules
 
 __all__ = ["Wiring"]
 
@@ -152,7 +158,25 @@ class Wiring:
             await embedder.embed(["How long are your vectors?"], kind="query")
         profile = embedder.profile
         assert profile.dimensions is not None, "learnt from the first reply"
-        return CollectionConfig(profile.model, profile.dimensions, profile.tokenizer, self._chunking(profile))
+        return self.config_for(profile, profile.dimensions)
+
+    def config_for(self, profile: EmbedderProfile, dimensions: int) -> CollectionConfig:
+        """Return the configuration of a new collection of this model and length of vectors."""
+        return CollectionConfig(profile.model, dimensions, profile.tokenizer, self._chunking(profile))
+
+    def price(self, model: str) -> Price | None:
+        """Return what the tokens of an embedding model cost: by the settings, else by the table; None if unknown."""
+        if model == LOCAL_MODEL:
+            return FREE
+        options, choice = self._settings.embeddings, self.choice("embeddings")
+        if options.price_per_million is not None and choice.model in ("", model):
+            return Price(options.price_per_million, options.price_currency, "embeddings.price_per_million")
+        return None if choice.provider is None else known_price(choice.provider.name, model)
+
+    def counts_exactly(self, profile: EmbedderProfile) -> bool:
+        """Whether the tokens counted here are those that are paid for: OpenAI's vocabularies ship with this package."""
+        provider = self.choice("embeddings").provider
+        return profile.model == LOCAL_MODEL or (provider is not None and provider.name in ("openai", "azure"))
 
     def _chunking(self, profile: EmbedderProfile) -> ChunkingSettings:
         from ingest.chunking import default_settings  # late: asking needs no chunker
@@ -170,6 +194,22 @@ class Wiring:
             return ChunkingSettings(tokens=tokens, overlap=overlap)
         except ValueError as error:
             raise ConfigError(f"[chunking] {error}") from error
+
+    # --- reading
+
+    def walk_rules(self) -> WalkRules:
+        """Return which files of a folder are read."""
+        from ingest.sources import WalkRules  # late: asking needs no readers
+
+        options = self._settings.ingest
+        return WalkRules(include=options.include, exclude=options.exclude, max_bytes=options.max_file_mb * 1024 * 1024)
+
+    def reading_limits(self) -> ReadingLimits:
+        """Return what reading one file may take."""
+        from ingest.isolation import ReadingLimits  # late, likewise
+
+        options = self._settings.ingest
+        return ReadingLimits(timeout_s=options.parse_timeout_s, memory_mb=options.parse_memory_mb)
 
     # --- answers
 

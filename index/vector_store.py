@@ -93,6 +93,12 @@ class VectorStore:
                 [(number, address, blob) for address, blob in zip(addresses, blobs, strict=True)],
             )
 
+    def spaces(self) -> list[VectorSpace]:
+        """Return the spaces that were ever written to, by model and dimensions."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT model, dimensions FROM spaces ORDER BY 1, 2").fetchall()
+        return [VectorSpace(model, dimensions) for model, dimensions in rows]
+
     def stats(self) -> VectorStoreStats:
         with self._database.reading() as connection:
             rows = connection.execute(

@@ -17,7 +17,7 @@ from index.writer import free_prefix
 from ingest.embedding import Filled, pack
 from rag.types import Chunk, Document, EmbeddingLimits, content_address
 
-__all__ = ["HasId", "Rehearsal", "RehearsedTexts"]
+__all__ = ["HasId", "Rehearsal", "RehearsedTexts", "n_requests"]
 
 
 class HasId(Protocol):
@@ -97,10 +97,15 @@ class RehearsedTexts:
         self.sizes += [sizes[address] for address in new]
         return Filled(len(new), sum(sizes[address] for address in new))
 
-    def n_requests(self, limits: EmbeddingLimits) -> int:
-        """Return how many full requests the texts make."""
-        n_requests, start = 0, 0
-        while start < len(self.sizes):
-            start += pack(self.sizes[start : start + limits.max_inputs], limits)
-            n_requests += 1
-        return n_requests
+
+def n_requests(sizes: Sequence[int], limits: EmbeddingLimits) -> int:
+    """Return how many full requests texts of these token counts make.
+
+    >>> n_requests([100] * 5, EmbeddingLimits(max_inputs=2))
+    3
+    """
+    n, start = 0, 0
+    while start < len(sizes):
+        start += pack(sizes[start : start + limits.max_inputs], limits)
+        n += 1
+    return n

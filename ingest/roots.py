@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Scope", "folder_of", "is_under", "scope_of"]
+__all__ = ["Scope", "all_roots", "folder_of", "is_under", "scope_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,12 @@ def scope_of(path: Path, *, library: Path, known: Iterable[str], alone: bool = F
     if path.is_file():
         return Scope(path.parent, _key(path.parent, library), path.name)
     return Scope(path, _key(path, library), absorbed=frozenset() if alone else _inside(path, folders, library))
+
+
+def all_roots(runs: Iterable[Mapping[str, object]], paths: Iterable[Path], *, library: Path) -> list[Path]:
+    """Return the folders and files that earlier runs were of, and then these paths, each once."""
+    former = [folder_of(str(run["root"]), library=library) for run in runs]
+    return list(dict.fromkeys([*former, *(path.resolve() for path in paths)]))
 
 
 def folder_of(key: str, *, library: Path) -> Path:

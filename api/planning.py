@@ -1,0 +1,116 @@
+"""What an ingest would do and cost, found out without embedding or writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from api.wiring import Wiring
+from index.collection import Collection
+from index.library import Library
+from index.vector_store import VectorSpace, VectorStore
+from ingest.cost import IngestEstimate
+from ingest.rehearsal import Rehearsal, RehearsedTexts, n_requests
+from ingest.roots import all_roots
+from ingest.run import IngestProgress, rehearse
+from rag.settings import Settings
+from rag.types import EmbedderProfile
+
+__all__ = ["plan_ingest"]
+
+_PLACEHOLDER = 1
+
+
+async def plan_ingest(
+    paths: Sequence[Path],
+    *,
+    name: str,
+    settings: Settings,
+    wiring: Wiring,
+    library: Library | None,
+    rebuild: bool = False,
+    on_progress: Callable[[IngestProgress], None] = lambda progress: None,
+) -> list[IngestEstimate]:
+    """Return an estimate for each path, in the order in which they would be ingested; see ``Footnote.plan_ingest``."""
+    there = library.open_collection(name) if library is not None and name in library.collections() else None
+    old = None if rebuild else there
+    embedder = await wiring.embedder(None if old is None else old.config)
+    profile = embedder.profile
+    price = wiring.price(profile.model)
+    space, notes = _space(profile, old, library.vectors if library else None)
+    notes += _counting(wiring, old, profile)
+    config = old.config if old else wiring.config_for(profile, space.dimensions if space else _PLACEHOLDER)
+    rehearsal = Rehearsal(name, config, old)
+    texts = RehearsedTexts(library.vectors if library else None, space)
+    uploads = (settings.library / "uploads" / name).resolve()
+    if there is not None and rebuild:
+        paths = [root for root in all_roots(there.runs(), paths, library=settings.library) if root.exists()]
+    rate = _tokens_per_s(library, there, profile.model)
+    estimates: list[IngestEstimate] = []
+    n_before, left = 0, settings.ingest.max_cost
+    for path in paths:
+        report = await rehearse(
+            path,
+            rehearsal=rehearsal,
+            texts=texts,
+            embedder=embedder,
+            tokenizer=wiring.tokenizer(config.tokenizer),
+            rules=wiring.walk_rules(),
+            library=settings.library,
+            alone=rebuild and path.resolve() == uploads,
+            limits=wiring.reading_limits(),
+            on_progress=on_progress,
+        )
+        sizes, n_before = texts.sizes[n_before:], len(texts.sizes)
+        estimate = IngestEstimate(
+            report=report,
+            model=profile.model,
+            tokenizer=config.tokenizer,
+            n_texts=len(sizes),
+            n_tokens=sum(sizes),
+            n_requests=n_requests(sizes, profile.limits),
+            price=price,
+            seconds=None if rate is None else round(sum(sizes) / rate, 1),
+            max_cost=left,
+            notes=tuple(notes),
+        )
+        estimates.append(estimate)
+        left = None if left is None or estimate.cost is None else max(0.0, left - estimate.cost)
+    return estimates
+
+
+def _space(
+    profile: EmbedderProfile, collection: Collection | None, store: VectorStore | None
+) -> tuple[VectorSpace | None, list[str]]:
+    """Return where the vectors are kept, asking nobody; None where the length of the vectors cannot be known."""
+    if collection is not None:
+        return collection.space, []
+    if profile.dimensions is not None:
+        return VectorSpace(profile.model, profile.dimensions), []
+    known = [space for space in store.spaces() if space.model == profile.model] if store is not None else []
+    if len(known) == 1:
+        return known[0], []
+    note = f"the length of the vectors of {profile.model} is not known before the first reply"
+    return None, [note + ("; which texts are paid for already is not known either" if known else "")]
+
+
+def _counting(wiring: Wiring, collection: Collection | None, profile: EmbedderProfile) -> list[str]:
+    if wiring.counts_exactly(profile):
+        return []
+    tokenizer = collection.config.tokenizer if collection else profile.tokenizer
+    return [f"tokens are counted with {tokenizer}; the endpoint counts in its own way, so they are an estimate"]
+
+
+def _tokens_per_s(library: Library | None, collection: Collection | None, model: str) -> float | None:
+    """Return how fast the last run embedded with this model, in this collection or else in another of the library."""
+    if library is None:
+        return None
+    names = library.collections()
+    others = [library.open_collection(name) for name in names if collection is None or name != collection.name]
+    for candidate in ([] if collection is None else [collection]) + others:
+        if candidate.config.model == model:
+            for run in reversed(candidate.runs()):
+                n_tokens, seconds = run.get("n_tokens_embedded"), run.get("seconds")
+                if isinstance(n_tokens, int) and isinstance(seconds, float) and n_tokens and seconds:
+                    return n_tokens / seconds
+    return None
