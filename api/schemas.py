@@ -143,6 +143,7 @@ class Citation(_Reply):
     marker: Annotated[int, Field(description="the number in the answer's text: [1]")]
     document: str
     page: Annotated[int | None, Field(description="from 1; null for formats without pages")]
+    place: Annotated[str, Field(description="in words: page 3, slide 3, § Installation, line 40")]
     start: Annotated[int, Field(description="in characters of the document's text")]
     end: int
     quote: str
@@ -191,6 +192,7 @@ _ANSWER: dict[str, Any] = {
             "marker": 1,
             "document": "wikipedia/apollo-program.txt",
             "page": None,
+            "place": "line 9",
             "start": 1204,
             "end": 1271,
             "quote": "Apollo 11 made the first crewed landing on the Moon on 20 July 1969",
@@ -311,6 +313,7 @@ class PageSpan(_Reply):
     number: int
     start: int
     end: int
+    label: Annotated[str, Field(description='what a person calls it, "slide 3" say; "" for "page N"')]
 
 
 class HeadingLine(_Reply):

@@ -199,6 +199,11 @@ class Collection:
         with self._database.reading() as connection:
             return store.page_at(connection, document_id, offset)
 
+    def place_at(self, document_id: str, offset: int) -> str:
+        """Return what a person calls the place of the character at ``offset``: its page, else its heading and line."""
+        with self._database.reading() as connection:
+            return store.place_at(connection, document_id, offset)
+
     def ledger(self, root: str | None = None) -> dict[str, LedgerEntry]:
         """Return what became of each input path, by path; of one ingested folder, or of all."""
         with self._database.reading() as connection:

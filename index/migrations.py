@@ -7,7 +7,9 @@ collection.db
   meta       the configuration and the collection's own id
   documents  one row a document; ``number`` is internal, ``id`` is what users see
   segments   the document's text in pieces of ``SEGMENT`` characters, so that slicing a huge document is cheap
-  pages      ``place`` counts from 0 in reading order; spans are characters of the text
+  segment_lines  the line of the text, from 1, that each segment begins in: so that a line of it is cheap to name
+  pages      ``place`` counts from 0 in reading order; spans are characters of the text; ``label`` is what a person
+             calls the page, "" for "page N"
   headings   likewise
   chunks     ``row`` is the number FAISS and the keyword index know a chunk by: never reused. No text: it is cut from
              the segments. ``address`` is the content address of its vector, ``readable`` 0 where the model has none
@@ -119,6 +121,26 @@ _COLLECTION_1: Step = (
     "CREATE TABLE runs (number INTEGER PRIMARY KEY AUTOINCREMENT, finished_at REAL NOT NULL, report TEXT NOT NULL)",
 )
 
+# Line feeds are counted in bytes: SQLite takes a text to end at a NUL. The window is linear in a document's length.
+_COLLECTION_2: Step = (
+    "ALTER TABLE pages ADD COLUMN label TEXT NOT NULL DEFAULT ''",
+    """CREATE TABLE segment_lines (
+        document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        place INTEGER NOT NULL,
+        line INTEGER NOT NULL,
+        PRIMARY KEY (document, place)
+    ) WITHOUT ROWID""",
+    """INSERT INTO segment_lines (document, place, line)
+        SELECT document, place, 1 + coalesce(sum(n) OVER (
+            PARTITION BY document ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ), 0)
+        FROM (
+            SELECT document, place,
+                length(CAST(text AS BLOB)) - length(CAST(replace(text, char(10), '') AS BLOB)) AS n
+            FROM segments
+        )""",
+)
+
 _VECTORS_1: Step = (
     """CREATE TABLE spaces (
         number INTEGER PRIMARY KEY,
@@ -135,7 +157,7 @@ _VECTORS_1: Step = (
     )""",
 )
 
-COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1,)
+COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1, _COLLECTION_2)
 VECTORS_STEPS: Sequence[Step] = (_VECTORS_1,)
 
 

@@ -11,7 +11,7 @@ from index.database import sql_text
 from index.migrations import SEGMENT
 from index.records import CollectionConfig, DocumentInfo, LedgerEntry, Position
 from rag.errors import DocumentNotFoundError
-from rag.types import Chunk, ChunkingSettings, Document, Heading, Page
+from rag.types import Chunk, ChunkingSettings, Document, Heading, Page, line_place
 
 __all__ = [
     "Change",
@@ -32,6 +32,7 @@ __all__ = [
     "last_position",
     "ledger",
     "page_at",
+    "place_at",
     "prefixes",
     "readable_rows",
     "runs",
@@ -167,7 +168,9 @@ def document(connection: sqlite3.Connection, document_id: str) -> Document:
     query = "SELECT id, title, sha256, media_type, reader, metadata, warnings FROM documents WHERE number = ?"
     row = connection.execute(query, (number,)).fetchone()
     pieces = connection.execute("SELECT text FROM segments WHERE document = ? ORDER BY place", (number,))
-    pages = connection.execute('SELECT number, start, "end" FROM pages WHERE document = ? ORDER BY place', (number,))
+    pages = connection.execute(
+        'SELECT number, start, "end", label FROM pages WHERE document = ? ORDER BY place', (number,)
+    )
     headings = connection.execute(
         "SELECT level, title, start FROM headings WHERE document = ? ORDER BY place", (number,)
     )
@@ -197,12 +200,35 @@ def title(connection: sqlite3.Connection, document_id: str) -> str:
 
 def page_at(connection: sqlite3.Connection, document_id: str, offset: int) -> int | None:
     """Return the page that holds a character, as ``Document.page_at`` does, without reading the document."""
+    page = _page(connection, _number(connection, document_id), offset)
+    return None if page is None else page.number
+
+
+def place_at(connection: sqlite3.Connection, document_id: str, offset: int) -> str:
+    """Return what a person calls the place of a character, as ``Document.place_at`` does; reads one segment at most."""
     number = _number(connection, document_id)
+    page = _page(connection, number, offset)
+    if page is not None:
+        return page.place
+    heading = connection.execute(
+        "SELECT title FROM headings WHERE document = ? AND start <= ? ORDER BY place DESC LIMIT 1", (number, offset)
+    ).fetchone()
+    first = connection.execute(
+        "SELECT place, line FROM segment_lines WHERE document = ? AND place <= ? ORDER BY place DESC LIMIT 1",
+        (number, offset // SEGMENT),
+    ).fetchone()
+    segment, line = first or (0, 1)
+    line += _slice(connection, number, segment * SEGMENT, offset).count("\n")
+    return line_place(line, heading="" if heading is None else str(heading[0]))
+
+
+def _page(connection: sqlite3.Connection, number: int, offset: int) -> Page | None:
     row = connection.execute(
-        "SELECT number FROM pages WHERE document = ? AND (start <= ? OR place = 0) ORDER BY place DESC LIMIT 1",
+        'SELECT number, start, "end", label FROM pages WHERE document = ? AND (start <= ? OR place = 0)'
+        " ORDER BY place DESC LIMIT 1",
         (number, offset),
     ).fetchone()
-    return None if row is None else int(row[0])
+    return None if row is None else Page(*row)
 
 
 def ledger(connection: sqlite3.Connection, root: str | None) -> dict[str, LedgerEntry]:

@@ -6,7 +6,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any
@@ -187,14 +187,26 @@ def _insert_document(connection: sqlite3.Connection, document: Document, chunks:
         ((number, at // SEGMENT, sql_text(text[at : at + SEGMENT])) for at in range(0, len(text), SEGMENT)),
     )
     connection.executemany(
-        'INSERT INTO pages (document, place, number, start, "end") VALUES (?, ?, ?, ?, ?)',
-        ((number, place, page.number, page.start, page.end) for place, page in enumerate(document.pages)),
+        "INSERT INTO segment_lines (document, place, line) VALUES (?, ?, ?)",
+        ((number, place, line) for place, line in enumerate(_segment_lines(text))),
+    )
+    connection.executemany(
+        'INSERT INTO pages (document, place, number, start, "end", label) VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT))',
+        ((number, place, p.number, p.start, p.end, sql_text(p.label)) for place, p in enumerate(document.pages)),
     )
     connection.executemany(
         "INSERT INTO headings (document, place, level, title, start) VALUES (?, ?, ?, CAST(? AS TEXT), ?)",
         ((number, place, h.level, sql_text(h.title), h.start) for place, h in enumerate(document.headings)),
     )
     return number
+
+
+def _segment_lines(text: str) -> Iterator[int]:
+    """Yield the line, from 1, that each segment begins in."""
+    line = 1
+    for at in range(0, len(text), SEGMENT):
+        yield line
+        line += text.count("\n", at, at + SEGMENT)
 
 
 def _insert_chunks(

@@ -71,6 +71,10 @@ class DocumentStore(Protocol):
         """Return the page that holds the character at ``offset``; None for formats without pages."""
         ...
 
+    def place_at(self, document_id: str, offset: int) -> str:
+        """Return what a person calls the place of the character at ``offset``, as ``Document.place_at`` does."""
+        ...
+
 
 class Generator(Protocol):
     """Writes an answer to a prompt, piece by piece; the last event is GenerationDone.

@@ -45,6 +45,7 @@ __all__ = [
     "Usage",
     "chunk_id",
     "content_address",
+    "line_place",
 ]
 
 FloatArray = NDArray[np.float32]
@@ -59,11 +60,20 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a paged format: its printed place in the file, counted from 1, and its span in the text."""
+    """One page of a paged format: its printed place in the file, counted from 1, and its span in the text.
+
+    ``label`` is what a person calls it where that is not "page N": "slide 3", "sheet 'Costs' A2:D40", "00:01:12".
+    """
 
     number: int
     start: int
     end: int
+    label: str = ""
+
+    @property
+    def place(self) -> str:
+        """What the page is called in a footnote."""
+        return self.label or f"page {self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +107,21 @@ class Document:
 
     def page_at(self, offset: int) -> int | None:
         """Return the number of the page that holds the character at ``offset``; None for formats without pages."""
-        if not self.pages:
-            return None
+        page = self._page_at(offset)
+        return None if page is None else page.number
+
+    def place_at(self, offset: int) -> str:
+        """Return what a person calls the place of the character at ``offset``: its page, else its line."""
+        page = self._page_at(offset)
+        if page is not None:
+            return page.place
+        heading = bisect.bisect_right(self.headings, offset, key=lambda heading: heading.start) - 1
+        title = self.headings[heading].title if heading >= 0 else ""
+        return line_place(self.text.count("\n", 0, offset) + 1, heading=title)
+
+    def _page_at(self, offset: int) -> Page | None:
         place = bisect.bisect_right(self.pages, offset, key=lambda page: page.start) - 1
-        return self.pages[max(place, 0)].number
+        return self.pages[max(place, 0)] if self.pages else None
 
     def headings_at(self, offset: int) -> tuple[str, ...]:
         """Return the titles above ``offset``, outermost first."""
@@ -112,6 +133,15 @@ class Document:
                 path.pop()
             path.append(heading)
         return tuple(heading.title for heading in path)
+
+
+def line_place(line: int, *, heading: str) -> str:
+    """Return what a place is called in a format without pages: its last heading ("" for none) and its line, from 1.
+
+    >>> line_place(40, heading="Installation")
+    '§ Installation, line 40'
+    """
+    return f"§ {heading}, line {line}" if heading else f"line {line}"
 
 
 # --- chunking --------------------------------------------------------------------------------------------------------
@@ -335,13 +365,15 @@ class Usage:
 class Citation:
     """The words that support one statement of an answer.
 
-    ``quote == document.text[start:end]``, cut from stored text. ``answer_start``/``answer_end`` is the span of the
-    statement in the answer's text; ``marker`` the number it carries there.
+    ``quote == document.text[start:end]``, cut from stored text. ``place`` says in words where that is: "page 3",
+    "slide 3", "§ Installation, line 40"; "" where the document is gone meanwhile. ``answer_start``/``answer_end`` is the
+    span of the statement in the answer's text; ``marker`` the number it carries there.
     """
 
     marker: int
     document: str
     page: int | None
+    place: str
     start: int
     end: int
     quote: str

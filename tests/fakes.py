@@ -82,6 +82,9 @@ class Shelf:
     def page_at(self, document_id: str, offset: int) -> int | None:
         return self._get(document_id).page_at(offset)
 
+    def place_at(self, document_id: str, offset: int) -> str:
+        return self._get(document_id).place_at(offset)
+
     def remove(self, document_id: str) -> None:
         del self._documents[document_id]
 

@@ -114,7 +114,10 @@ def answer_footnotes(answer: Answer) -> Iterable[str]:
 
 
 def _footnote(citation: Citation) -> str:
-    return f"[{citation.marker}] {place(citation.document, citation.page)}: “{shown(citation.quote)}”"
+    where = citation.document
+    if citation.place:
+        where += f" {citation.place}" if citation.place.startswith("§") else f", {citation.place}"
+    return f"[{citation.marker}] {where}: “{shown(citation.quote)}”"
 
 
 def source_lines(sources: Iterable[Source]) -> Iterable[str]:

@@ -102,10 +102,12 @@ class _Citer:
         if source.marker not in self._words:
             self._words[source.marker] = SourceWords(source.text)
         low, high = self._words[source.marker].support(clause, sentence) or (0, len(source.text))
+        page, place = self._place(source, source.start + low)
         return Citation(
             marker=source.marker,
             document=source.document_id,
-            page=self._page(source, source.start + low),
+            page=page,
+            place=place,
             start=source.start + low,
             end=source.start + high,
             quote=source.text[low:high],
@@ -114,11 +116,13 @@ class _Citer:
             chunk_id=_chunk_at(source, source.start + low),
         )
 
-    def _page(self, source: Source, offset: int) -> int | None:
+    def _place(self, source: Source, offset: int) -> tuple[int | None, str]:
+        """Return the page and the words for a place."""
         try:
-            return self._documents.page_at(source.document_id, offset)
+            page = self._documents.page_at(source.document_id, offset)
+            return page, self._documents.place_at(source.document_id, offset)
         except DocumentNotFoundError:  # removed meanwhile: the quote stands, its page is gone
-            return None
+            return None, ""
 
 
 def _clauses(text: str, start: int, markers: Sequence[Marker]) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from rag.answering.citations import CitationStream, Cited, cite
 from rag.answering.context import pack
 from rag.answering.markers import find_markers
-from rag.types import Document, Source
+from rag.types import Document, Heading, Page, Source
 from tests.fakes import Shelf, WordTokenizer, document, hit, whole
 
 PUMP = document("pump.pdf", "Pumps are old. The pump starts at 40 bar. ", "It was built in 1987 by Li. It is red.")
@@ -89,7 +90,7 @@ def test_two_neighbouring_sentences_are_quoted_where_both_are_needed() -> None:
 
 def test_offsets_and_page_are_those_of_the_quote_in_its_document() -> None:
     (citation,) = cite("Li built it in 1987 [1].", SOURCES, documents=SHELF).citations
-    assert citation.page == 2
+    assert (citation.page, citation.place) == (2, "page 2")
     assert PUMP.text[citation.start : citation.end] == citation.quote
 
 
@@ -125,7 +126,18 @@ def test_a_page_that_is_gone_is_not_guessed() -> None:
     shelf = Shelf(PUMP)
     shelf.remove("pump.pdf")
     (citation,) = cite("It is red [1].", SOURCES, documents=shelf).citations
-    assert (citation.page, citation.quote) == (None, "It is red.")
+    assert (citation.page, citation.place, citation.quote) == (None, "", "It is red.")
+
+
+def test_a_citation_names_the_place_in_the_words_of_its_format() -> None:
+    text = "Intro.\n\n# Pumps\n\nIt is red.\n"
+    headed = dataclasses.replace(document("pump.md", text), headings=(Heading(1, "Pumps", 8),))
+    slides = dataclasses.replace(document("pump.pptx", text), pages=(Page(1, 0, len(text), "slide 1"),))
+    bare = document("pump.txt", text)
+    for stored, place in ((headed, "§ Pumps, line 5"), (slides, "slide 1"), (bare, "line 5")):
+        sources = pack([whole(stored)], documents=Shelf(stored), tokenizer=WordTokenizer(), budget_tokens=999)
+        (citation,) = cite("It is red [1].", sources, documents=Shelf(stored)).citations
+        assert (citation.quote, citation.place) == ("It is red.", place)
 
 
 _PIECES = [

@@ -57,14 +57,14 @@ def test_a_folder_in_and_a_cited_answer_out(rag: Run) -> None:
     status, out, _ = rag("ask", "When was the Golden Gate Bridge opened?")
     assert status == 0
     assert "opened on 27 May 1937" in out
-    assert re.search(r"^\[1\] bridge\.md: “The Golden Gate Bridge was opened on 27 May 1937\.”$", out, re.MULTILINE)
+    assert re.search(r"^\[1\] bridge\.md § [^:]+, line 3: “The Golden Gate Bridge was opened on 27 May 1937\.”$", out, re.MULTILINE)
 
 
 def test_a_chinese_question_is_answered_from_a_chinese_document(rag: Run) -> None:
     rag("ingest", "docs", "-q")
     _, out, _ = rag("ask", "绿茶的冲泡水温应为多少度？")
     assert "八十度" in out
-    assert "[1] 茶.md: “" in out
+    assert "[1] 茶.md § 绿茶, line 3: “" in out
 
 
 def test_what_the_documents_do_not_say_is_said_so_and_is_no_failure(rag: Run) -> None:

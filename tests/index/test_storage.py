@@ -12,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from index import store
 from index.collection import Collection, Writer
+from index.database import Database
 from index.library import Library
-from index.migrations import SEGMENT
+from index.migrations import COLLECTION_STEPS, SEGMENT, migrate
 from index.records import CollectionConfig, LedgerEntry
 from rag.errors import CollectionError, DocumentNotFoundError, IndexMismatchError
 from rag.types import ChunkingSettings, Document, Embeddings, Heading, Page, content_address
@@ -84,19 +86,65 @@ def test_chunks_that_cross_segments_are_whole(long_document: tuple[Collection, D
     assert [chunk.text for _, chunk, _ in collection.iter_chunks()] == [chunk.text for chunk in chunks]
 
 
+def store_alone(library: Library, collection: Collection, document: Document) -> None:
+    chunks = make_chunks(document)
+    embed(library, collection, chunks)
+    with collection.writer("test") as writer:
+        writer.replace(document, chunks, entry=make_entry(document.id))
+
+
 def test_pages_are_found_without_reading_the_document(long_document: tuple[Collection, Document]) -> None:
     collection, document = long_document
     for offset in range(0, len(document.text), 997):
         assert collection.page_at("long", offset) == document.page_at(offset)
+        assert collection.place_at("long", offset) == f"page {document.page_at(offset)}"
+
+
+def test_lines_are_found_as_in_memory_without_reading_the_document(library: Library, collection: Collection) -> None:
+    text = "".join(f"{n}\n" if n % 7 else "a long line " for n in range(9000))
+    headings = tuple(Heading(1, f"Part {n}", n * 5000) for n in range(1, 5))
+    document = dataclasses.replace(make_document("long", text), pages=(), headings=headings)
+    store_alone(library, collection, document)
+    for offset in [*range(0, len(text), 997), SEGMENT - 1, SEGMENT, SEGMENT + 1, len(text)]:
+        assert collection.place_at("long", offset) == document.place_at(offset)
+    assert collection.place_at("long", 0) == "line 1"
+    assert collection.place_at("long", 20_000).startswith("§ Part 4, line ")
+
+
+def test_labels_of_pages_are_kept(library: Library, collection: Collection) -> None:
+    pages = (Page(1, 0, 3, "slide 1"), Page(2, 3, 9, "slide 2 \udc80"), Page(3, 9, 9))
+    document = dataclasses.replace(make_document("a", "012345678"), pages=pages)
+    store_alone(library, collection, document)
+    assert collection.document("a") == document
+    assert [collection.place_at("a", n) for n in (0, 3, 9)] == ["slide 1", "slide 2 \udc80", "page 3"]
+
+
+def test_a_collection_of_the_first_format_learns_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "collection.db"
+    old = sqlite3.connect(path)
+    migrate(old, COLLECTION_STEPS[:1], path="old")
+    old.execute(
+        "INSERT INTO documents (number, id, title, sha256, media_type, reader, n_characters, n_pages, n_chunks,"
+        " n_tokens, metadata, warnings, changed_at) VALUES (1, 'a', '', '', '', '', 0, 0, 0, 0, '{}', '[]', 0)"
+    )
+    text = "".join(f"第{n}行\0\n" for n in range(9000))
+    old.executemany(
+        "INSERT INTO segments VALUES (1, ?, ?)",
+        [(at // SEGMENT, text[at : at + SEGMENT]) for at in range(0, len(text), SEGMENT)],
+    )
+    old.commit()
+    old.close()
+    database = Database(path, COLLECTION_STEPS)
+    with database.reading() as connection:
+        for offset in (0, 5, SEGMENT, SEGMENT + 9, 2 * SEGMENT, len(text) - 1):
+            assert store.place_at(connection, "a", offset) == f"line {text.count(chr(10), 0, offset) + 1}"
+    database.close()
 
 
 def test_pages_that_start_late_or_are_empty_are_found_as_in_memory(library: Library, collection: Collection) -> None:
     pages = (Page(1, 3, 3), Page(2, 3, 3), Page(3, 3, 9))
     document = dataclasses.replace(make_document("a", "012345678"), pages=pages)
-    chunks = make_chunks(document)
-    embed(library, collection, chunks)
-    with collection.writer("test") as writer:
-        writer.replace(document, chunks, entry=make_entry("a"))
+    store_alone(library, collection, document)
     assert [collection.page_at("a", n) for n in range(9)] == [document.page_at(n) for n in range(9)]
 
 

@@ -56,6 +56,9 @@ class Stored:
     def page_at(self, document_id: str, offset: int) -> int | None:
         return None
 
+    def place_at(self, document_id: str, offset: int) -> str:
+        return "line 1"
+
 
 @pytest.fixture(scope="module")
 def generator() -> ExtractiveGenerator:

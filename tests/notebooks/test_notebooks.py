@@ -229,7 +229,7 @@ def test_02_prints_answers_with_footnotes_that_hold(ran: Callable[[str], Noteboo
     assert "[1] regex-howto.pdf, page 20: “" in shown
     assert "page 20 of regex-howto.pdf holds the quote: True" in shown
     assert "holds the quote: False" not in shown
-    assert re.search(r"\[\d\] 黑死病\.txt: “.*40,000", shown)
+    assert re.search(r"\[\d\] 黑死病\.txt, line \d+: “.*40,000", shown)
     assert "answered: False, refusal: not_in_documents, citations: 0" in shown
     assert re.search(r"Retrieved .*TextDelta .*Citation +\[1\] regex-howto\.pdf, page 20.*Answer ", shown, re.DOTALL)
 
