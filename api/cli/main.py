@@ -91,6 +91,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         "answer.stop": getattr(args, "stop", None),
         "chunking.tokens": getattr(args, "chunk_tokens", None),
         "chunking.overlap": getattr(args, "chunk_overlap", None),
+        "ingest.max_cost": getattr(args, "max_cost", None),
         "ingest.include": getattr(args, "include", None),
         "ingest.exclude": getattr(args, "exclude", None),
         "server.host": getattr(args, "host", None),

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 
 from index.records import CollectionStatus, DerivedStatus, DocumentInfo, LedgerEntry
 from ingest.report import FileResult, IngestReport
+from rag.prices import money_or_unknown
 from rag.types import Answer, Citation, Hit, Source
 
 __all__ = [
     "answer_footnotes",
     "document_lines",
+    "file_lines",
     "hit_lines",
     "ledger_lines",
     "note",
@@ -76,13 +78,16 @@ def report_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str
     )
     for file in report.files:
         if verbose or file.warnings or file.state in ("failed", "empty", "unsupported"):
-            yield from _file_lines(file)
+            yield from file_lines(file)
     for path in report.removed:
         yield f"  removed      {path}"
     n_chunks = sum(file.n_chunks for file in report.files)
     n_tokens = sum(file.n_tokens for file in report.files)
     embedded = f"{report.n_texts_embedded:,} chunks ({report.n_tokens_embedded:,} tokens) embedded now"
-    yield f"{n_chunks:,} chunks, {n_tokens:,} tokens; {embedded}, {report.seconds:.1f} s"
+    paid = f", {money_or_unknown(report.cost, report.currency)}" if report.n_tokens_embedded else ""
+    yield f"{n_chunks:,} chunks, {n_tokens:,} tokens; {embedded}{paid}, {report.seconds:.1f} s"
+    if report.n_texts_reused:
+        yield f"{report.n_texts_reused:,} chunks ({report.n_tokens_reused:,} tokens) cost nothing: their texts had vectors"
     if report.n_texts_unreadable:
         yield f"{report.n_texts_unreadable:,} of them are in languages the model cannot read: keywords find them"
     if report.stopped:
@@ -91,7 +96,8 @@ def report_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str
         yield "failed files are tried again by the next run; nothing that is stored is paid for twice"
 
 
-def _file_lines(file: FileResult) -> Iterable[str]:
+def file_lines(file: FileResult) -> Iterable[str]:
+    """Yield a file's state with its reason, and its warnings."""
     said = file.reason or (f"renamed from {file.renamed_from}" if file.renamed_from else file.change or "")
     yield f"  {file.state:<12} {file.path}" + (f": {said}" if said else "")
     for warning in file.warnings:

@@ -74,6 +74,8 @@ def _ingest(commands: Commands) -> None:
         "bring a collection in step with folders or files",
         "  rag ingest docs\n"
         "  rag ingest docs notes.md --collection manuals --exclude 'drafts/**'\n"
+        "  rag ingest docs --dry-run                  # what it would do and cost\n"
+        "  rag ingest docs --max-cost 0.50            # and no more\n"
         "  rag ingest docs --json | jq .counts\n"
         "exit status: 0 all files dealt with, 1 a file failed (it is tried again next time), 2 wrong usage",
     )
@@ -82,6 +84,12 @@ def _ingest(commands: Commands) -> None:
     parser.add_argument("--include", action="append", metavar="GLOB", help="only these paths")
     parser.add_argument("--exclude", action="append", metavar="GLOB", help="not these paths")
     parser.add_argument("--rebuild", action="store_true", help="make the collection anew with today's settings")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done and what it would cost; embed and write nothing"
+    )
+    parser.add_argument(
+        "--max-cost", type=float, metavar="AMOUNT", help="stop before more than this would be spent on embeddings"
+    )
     parser.add_argument("--chunk-tokens", type=int, metavar="N", help="tokens a chunk holds at most (new collections)")
     parser.add_argument("--chunk-overlap", type=int, metavar="N", help="tokens shared by neighbours (new collections)")
     parser.add_argument(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from api.cli.output import note
 from ingest.run import IngestProgress
+from rag.prices import money
 
 __all__ = ["ingest_progress"]
 
@@ -72,5 +73,9 @@ def _plain(label: str) -> Callable[[IngestProgress], None]:
 
 
 def _detail(progress: IngestProgress) -> str:
-    embedded = f"{progress.n_texts_embedded:,} embedded ({progress.n_tokens_embedded:,} tokens)"
-    return f"{progress.n_chunks:,} chunks, {embedded}"
+    said = f"{progress.n_chunks:,} chunks"
+    if progress.n_texts_embedded:
+        said += f", {progress.n_texts_embedded:,} embedded ({progress.n_tokens_embedded:,} tokens)"
+    if progress.cost and progress.currency:
+        said += f", {money(progress.cost, progress.currency)}"
+    return said
