@@ -283,6 +283,8 @@ class Collection:
     def _finish_writing(self) -> None:
         self.refresh()
         self._vector_leg.save()
+        self._vector_leg.tidy()
+        self._keyword_leg.tidy()
 
 
 def create_collection_files(folder: Path, config: CollectionConfig) -> None:

@@ -121,10 +121,9 @@ class KeywordLeg:
         """Build the index anew beside the old one, and put it in its place."""
         from index.keywords import KeywordIndex  # see `_reloaded`
 
-        fresh, old = self._folder.with_name("keywords.new"), self._folder.with_name("keywords.old")
+        fresh, old = self._leftovers
         try:
-            for leftover in (fresh, old):
-                shutil.rmtree(leftover, ignore_errors=True)
+            self._sweep()
             pending = pending_changes(connection, None)
             assert pending is not None
             self._apply(connection, KeywordIndex.create(fresh), pending)
@@ -134,10 +133,26 @@ class KeywordLeg:
             shutil.rmtree(old, ignore_errors=True)
             self._index, self._inode = KeywordIndex.open(self._folder), self._folder.stat().st_ino
         except (OSError, DamagedIndexError) as error:
+            self._sweep()
             raise CollectionError(
                 f"the keyword index {self._folder} cannot be built: {error}; check disk space and permissions"
             ) from error
         return self._index
+
+    def tidy(self) -> None:
+        """Delete what a process that was killed left of a rebuild, unless another is rebuilding."""
+        if any(leftover.exists() for leftover in self._leftovers):
+            with file_lock(self._folder.with_name("keywords.lock"), timeout_s=0.0) as held:
+                if held:
+                    self._sweep()
+
+    @property
+    def _leftovers(self) -> tuple[Path, Path]:
+        return self._folder.with_name("keywords.new"), self._folder.with_name("keywords.old")
+
+    def _sweep(self) -> None:
+        for leftover in self._leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def _in_memory(self) -> KeywordIndex:
         from index.keywords import KeywordIndex  # see `_reloaded`

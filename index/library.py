@@ -13,12 +13,12 @@ import re
 import secrets
 import shutil
 import unicodedata
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
 from index.collection import Collection, create_collection_files
-from index.locks import WriterLock
+from index.locks import WriterLock, file_lock
 from index.records import EXACT_LIMIT, CollectionConfig
 from index.vector_store import VectorSpace, VectorStore
 from rag.errors import CollectionError, CollectionExistsError, CollectionNotFoundError
@@ -27,6 +27,9 @@ __all__ = ["CollectionConfig", "Library", "check_collection_name"]
 
 _NAME = re.compile(r"\w[\w.-]*")
 _MAX_NAME_BYTES = 100
+_NEW, _DELETED, _ASIDE = ".new-", ".deleted-", ".superseded-"  # no collection can have such a name
+_MAKING_PATIENCE_S = 60.0
+_PUTTING_PATIENCE_S = 5.0
 
 
 class Library:
@@ -73,26 +76,37 @@ class Library:
         folder = self.folder / "collections"
         if not folder.is_dir():
             return []
+        for aside in list(folder.glob(f"{_ASIDE}*")):
+            self._put_back(aside.name.removeprefix(_ASIDE))
         return sorted(path.name for path in folder.iterdir() if _is_name(path.name) and _is_collection(path))
 
     def create(self, name: str, config: CollectionConfig) -> Collection:
         """Make an empty collection and open it. Raises CollectionExistsError, or CollectionError for a bad name."""
         path = self._path(name)
-        temporary = path.with_name(f".new-{secrets.token_hex(8)}")
-        try:
-            temporary.mkdir(parents=True)
-            create_collection_files(temporary, config)
-            os.rename(temporary, path)  # subtle: fails where a folder of this name has files; that is the check
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            if path.exists():
-                raise CollectionExistsError(f"collection {name!r} is already there; choose another name") from error
-            raise CollectionError(f"cannot make collection {name!r} in {self.folder}: {error}") from error
+        self._put_back(name)
+        temporary = path.with_name(f"{_NEW}{secrets.token_hex(8)}")
+        with self._making() as held:
+            if not held:
+                raise CollectionError(
+                    f"another process is making a collection in {self.folder} and does not end; stop it"
+                )
+            try:
+                self._sweep()
+                temporary.mkdir(parents=True)
+                create_collection_files(temporary, config)
+                os.rename(temporary, path)  # subtle: fails where a folder of this name has files; that is the check
+            except OSError as error:
+                if path.exists():
+                    raise CollectionExistsError(f"collection {name!r} is already there; choose another name") from error
+                raise CollectionError(f"cannot make collection {name!r} in {self.folder}: {error}") from error
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
         return self.open_collection(name)
 
     def open_collection(self, name: str) -> Collection:
         """Open a collection. Raises CollectionNotFoundError, which says what there is."""
         path = self._path(name)
+        self._put_back(name)
         if not _is_collection(path):
             raise self._not_found(name)
         collection = Collection(path, self.vectors, exact_limit=self._exact_limit)
@@ -105,9 +119,10 @@ class Library:
         Raises CollectionNotFoundError, and CollectionLockedError while somebody is writing to it.
         """
         path = self._path(name)
+        self._put_back(name)
         if not _is_collection(path):
             raise self._not_found(name)
-        doomed = path.with_name(f".deleted-{secrets.token_hex(8)}")
+        doomed = path.with_name(f"{_DELETED}{secrets.token_hex(8)}")
         lock = WriterLock(path, name=name)
         lock.acquire(f"deleting {name}")
         try:
@@ -121,23 +136,28 @@ class Library:
     def supersede(self, name: str, *, by: str) -> None:
         """Put the collection ``by`` in the place of ``name``, which is deleted; open handles of both end with that.
 
-        The old one answers until this is called. Raises CollectionLockedError while somebody is writing to either.
+        The old one answers until this is called; it comes back when this is interrupted. Raises CollectionLockedError
+        while somebody is writing to either.
         """
         old, new = self._path(name), self._path(by)
+        self._put_back(name)
         if not _is_collection(new):
             raise self._not_found(by)
-        doomed = old.with_name(f".deleted-{secrets.token_hex(8)}")
+        aside = old.with_name(f"{_ASIDE}{name}")
+        shutil.rmtree(aside, ignore_errors=True)
         with ExitStack() as stack:
             for path, label in ((old, name), (new, by)):
                 lock = WriterLock(path, name=label)
                 lock.acquire(f"putting {by} in the place of {name}")
                 stack.callback(lock.release)
             try:
-                os.rename(old, doomed)
+                os.rename(old, aside)
                 os.rename(new, old)
             except OSError as error:
+                with suppress(OSError):
+                    os.rename(aside, old)
                 raise CollectionError(f"cannot put collection {by!r} in the place of {name!r}: {error}") from error
-        shutil.rmtree(doomed, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def prune(self) -> int:
         """Delete the vectors that no collection uses, and what interrupted deletions left; returns how many vectors.
@@ -153,9 +173,40 @@ class Library:
                 with Collection(self._path(name), self.vectors) as collection:
                     keep.setdefault(collection.space, set()).update(collection.addresses())
             n_pruned = self.vectors.prune(keep)
-            for leftover in (self.folder / "collections").glob(".deleted-*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            if stack.enter_context(self._making()):
+                self._sweep()
         return n_pruned
+
+    def _making(self) -> AbstractContextManager[bool]:
+        """Keep other processes from making a collection; False where one does not come to an end."""
+        return file_lock(self.folder / "making.lock", timeout_s=_MAKING_PATIENCE_S)
+
+    def _put_back(self, name: str) -> None:
+        """Give a collection its name back that a ``supersede`` had put aside when its process was killed."""
+        path = self._path(name)
+        aside = path.with_name(f"{_ASIDE}{name}")
+        if path.exists() or not _is_collection(aside):
+            return
+        # One that is still at work holds this lock, and puts the new collection in place in a moment.
+        with file_lock(aside / "writer.lock", timeout_s=_PUTTING_PATIENCE_S) as held:
+            if held and not path.exists():
+                try:
+                    os.rename(aside, path)
+                except FileNotFoundError:  # another process was faster
+                    return
+                except OSError as error:
+                    raise CollectionError(f"cannot give {aside} its name {name!r} back: {error}") from error
+
+    def _sweep(self) -> None:
+        """Delete what was left where collections were made, deleted or superseded by a process that was killed.
+
+        The caller holds ``_making``.
+        """
+        for leftover in (self.folder / "collections").glob(".*"):
+            name = leftover.name.removeprefix(_ASIDE)
+            replaced = name != leftover.name and leftover.with_name(name).exists()
+            if replaced or leftover.name.startswith((_NEW, _DELETED)):
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def _path(self, name: str) -> Path:
         check_collection_name(name)

@@ -43,10 +43,13 @@ class WriterLock:
             raise CollectionError(
                 f"cannot lock {self._lock.lock_file}: {error}; check the folder's permissions"
             ) from error
-        said = {"pid": os.getpid(), "host": socket.gethostname(), "command": holder, "since": time.time()}
-        temporary = self._sidecar.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(said), encoding="utf-8")
-        os.replace(temporary, self._sidecar)
+        try:
+            self._sign(holder)
+        except BaseException as error:
+            self._lock.release()
+            if isinstance(error, OSError):
+                raise CollectionError(f"cannot write {self._sidecar}: {error}; free some disk space") from error
+            raise
 
     def release(self) -> None:
         self._sidecar.unlink(missing_ok=True)
@@ -62,6 +65,12 @@ class WriterLock:
             return None
         self._lock.release()
         return None
+
+    def _sign(self, holder: str) -> None:
+        said = {"pid": os.getpid(), "host": socket.gethostname(), "command": holder, "since": time.time()}
+        temporary = self._sidecar.with_suffix(".tmp")  # one name for all: only who holds the lock writes it
+        temporary.write_text(json.dumps(said), encoding="utf-8")
+        os.replace(temporary, self._sidecar)
 
     def _describe(self) -> str:
         try:

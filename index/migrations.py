@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rag.errors import IndexMismatchError
 
@@ -174,7 +175,8 @@ def migrate(connection: sqlite3.Connection, steps: Sequence[Step], *, path: str)
         connection.execute(f"PRAGMA user_version = {len(steps)}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        with suppress(sqlite3.Error):  # a full disk has already rolled back by itself
+            connection.execute("ROLLBACK")
         raise
 
 

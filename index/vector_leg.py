@@ -90,11 +90,11 @@ class VectorLeg:
                 self._load()
             n_rows = self._catch_up()
         if first_time and n_rows > _SAVED_WHEN_BEHIND:
-            with suppress(OSError):  # a read-only folder or a full disk: it was a favour to the next process
+            with suppress(CollectionError):  # a read-only folder or a full disk: it was a favour to the next process
                 self.save()
 
     def save(self) -> None:
-        """Write a snapshot, unless the one on disk is of this position."""
+        """Write a snapshot, unless the one on disk is of this position. Raises CollectionError."""
         with self._updating, self._lock.reading():
             if self._index is None or self._position is None or self._position == self._saved:
                 return
@@ -107,8 +107,22 @@ class VectorLeg:
                 "seq": self._position.seq,
                 "mark": self._position.mark,
             }
-            write_snapshot(self._path, self._index.dump(), description)
+            try:
+                write_snapshot(self._path, self._index.dump(), description)
+            except OSError as error:
+                raise CollectionError(
+                    f"the vector index {self._path} cannot be written: {error}; free some disk space and check the"
+                    " disk. The documents are stored, and the next search works without it"
+                ) from error
             self._saved = self._position
+
+    def tidy(self) -> None:
+        """Delete what processes that were killed left of their snapshots; for the writer, when it has written its own.
+
+        A reader that is writing one at this moment loses it, which is no loss: the writer's is as new.
+        """
+        for leftover in self._path.parent.glob(f"{self._path.name}.*.tmp"):
+            leftover.unlink(missing_ok=True)
 
     def status(self, connection: sqlite3.Connection, *, n_expected: int) -> DerivedStatus:
         """Return the state of the snapshot; ``n_expected`` is how many chunks have a vector."""
