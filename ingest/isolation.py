@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +35,8 @@ _MB = 1024 * 1024
 _START_TIMEOUT_S = 60.0
 _DYING_S = 5.0
 _REPLY_OVERHEAD_BYTES = 64 * _MB
+_MAX_AHEAD = 4
+_MAX_BYTES_AHEAD = 32 * _MB
 # -P: the folder we stand in may be a stranger's, and must not be where modules are looked for.
 _BOOT = "import sys; sys.path[:] = {path!r}; from ingest.child import main; main({reader!r})"
 
@@ -64,15 +68,21 @@ class ReadingLimits:
 class IsolatedReaders:
     """Processes that read files; started when a file needs one, ended by ``close``. For use from any thread.
 
-    ``reader`` names the function they call: ``ingest.readers:read`` or one with its signature.
+    ``reader`` names the function they call: ``ingest.readers:read`` or one with its signature. ``n_ahead`` announced
+    files are read before they are asked for.
     """
 
-    def __init__(self, limits: ReadingLimits | None = None, *, reader: str = "ingest.readers:read") -> None:
+    def __init__(
+        self, limits: ReadingLimits | None = None, *, reader: str = "ingest.readers:read", n_ahead: int | None = None
+    ) -> None:
         self._limits = limits or ReadingLimits()
         self._reader = reader
+        self._n_ahead = max(1, min(_MAX_AHEAD, _n_processors() - 1)) if n_ahead is None else n_ahead
+        self._announced: Iterator[Request] = iter(())
+        self._ahead: dict[Request, _Child] = {}
         self._idle: list[_Child] = []
         self._all: set[_Child] = set()
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
         self._closed = False
 
     def __enter__(self) -> IsolatedReaders:
@@ -87,9 +97,20 @@ class IsolatedReaders:
         """End all processes, also those that are reading: their files are failed."""
         with self._changing:
             self._closed = True
-            children, self._all, self._idle = self._all, set(), []
+            children, self._all = self._all, set()
+            self._idle.clear()
+            self._ahead.clear()
         for child in children:
             child.end()
+
+    def announce(self, files: Iterable[tuple[Path, str, int]]) -> None:
+        """Say which files (path, document id, size) will be asked for, in this order, so that they can be read ahead.
+
+        A file of more than 32 MB is not: documents that wait are held in memory.
+        """
+        with self._changing:
+            small = (file for file in files if file[2] <= _MAX_BYTES_AHEAD)
+            self._announced = (self._limits.request(*file) for file in small)
 
     def read(self, path: Path, *, document_id: str, size: int) -> Document:
         """Read a file of about ``size`` bytes. Waits for it, one file for each thread that asks.
@@ -98,18 +119,38 @@ class IsolatedReaders:
         a limit or the reader, RagError where no process can be started.
         """
         request = self._limits.request(path, document_id, size)
-        child = self._take()
-        reply = self._ask(child, request)
+        with self._changing:
+            child = self._ahead.pop(request, None) or self._sent(request)
+            self._read_ahead()
+        reply = self._reply(child)
         if child.n_read > 1 and (reply is None or reply.outcome == "memory") and not child.timed_out:
             # Files before this one may have left the process damaged or full: only a fresh one can tell.
-            child = self._take()
-            reply = self._ask(child, request)
+            with self._changing:
+                child = self._sent(request, fresh=True)
+            reply = self._reply(child)
         if reply is None:
             raise self._broken(child, request)
         return _document(reply, request)
 
-    def _ask(self, child: _Child, request: Request) -> Reply | None:
-        reply = child.ask(request)
+    def _read_ahead(self) -> None:
+        while len(self._ahead) < self._n_ahead and (request := next(self._announced, None)) is not None:
+            if request not in self._ahead:
+                self._ahead[request] = self._sent(request)
+
+    def _sent(self, request: Request, *, fresh: bool = False) -> _Child:
+        """Return a process that was given the request."""
+        if self._closed:
+            raise DocumentReadError("the run was stopped before the file was read; run it again", retriable=True)
+        if self._idle and not fresh:
+            child = self._idle.pop()
+        else:
+            child = _Child(self._reader)
+            self._all.add(child)
+        child.send(request)
+        return child
+
+    def _reply(self, child: _Child) -> Reply | None:
+        reply = child.receive()
         if reply is None or reply.outcome == "memory":
             child.end()
             with self._changing:
@@ -117,17 +158,9 @@ class IsolatedReaders:
         else:
             with self._changing:
                 self._idle.append(child)
+                if not self._closed:
+                    self._read_ahead()
         return reply
-
-    def _take(self) -> _Child:
-        with self._changing:
-            if self._closed:
-                raise DocumentReadError("the run was stopped before the file was read; run it again", retriable=True)
-            if self._idle:
-                return self._idle.pop()
-            child = _Child(self._reader)
-            self._all.add(child)
-            return child
 
     def _broken(self, child: _Child, request: Request) -> DocumentReadError:
         """Return what to say of a file whose process did not answer."""
@@ -175,7 +208,7 @@ def _document(reply: Reply, request: Request) -> Document:
 
 
 class _Child:
-    """One process. ``ask`` is for one thread at a time; ``end`` for any."""
+    """One process. ``send`` and ``receive`` take turns; ``end`` is for any thread."""
 
     def __init__(self, reader: str) -> None:
         self.n_read = 0
@@ -183,6 +216,7 @@ class _Child:
         self.exit_code: int | None = None
         self._ready = False
         self._sent_junk = False
+        self._sent_at = self._timeout_s = 0.0
         self._ending = threading.Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``end``
         boot = _BOOT.format(path=sys.path, reader=reader)
@@ -202,19 +236,25 @@ class _Child:
         self._listener = threading.Thread(target=self._listen, name="footnote-reader", daemon=True)
         self._listener.start()
 
-    def ask(self, request: Request) -> Reply | None:
-        """Return the reply, None for a process that died or was killed for taking too long."""
-        if not self._ready:
-            self._await_start()
+    def send(self, request: Request) -> None:
+        """Give it a file to read; it may still be starting."""
         self.n_read += 1
+        self._sent_at = time.monotonic()
+        self._timeout_s = request.timeout_s
         self._max_reply_bytes = 4 * request.max_chars + _REPLY_OVERHEAD_BYTES
         message = pickle.dumps(request)
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):  # it died since: that is what the reply says
             self._process.stdin.write(LENGTH.pack(len(message)) + message)
             self._process.stdin.flush()
+
+    def receive(self) -> Reply | None:
+        """Wait for the reply; None for a process that died or takes too long."""
+        if not self._ready:
+            self._await_start()
+            self._sent_at = time.monotonic()
         try:
-            reply = self._replies.get(timeout=request.timeout_s)
+            reply = self._replies.get(timeout=max(self._sent_at + self._timeout_s - time.monotonic(), 0))
         except queue.Empty:
             self.timed_out = True
             reply = None
@@ -262,7 +302,7 @@ class _Child:
                 self._process.kill()
 
     def _listen(self) -> None:
-        """Put replies where ``ask`` finds them, then None."""
+        """Put replies where ``receive`` finds them, then None."""
         assert self._process.stdout is not None
         with self._process.stdout as stream:
             while (reply := self._next_reply(stream)) is not None:
@@ -311,3 +351,10 @@ def _ending(exit_code: int | None) -> str:
         return f"signal {signal.Signals(-exit_code).name}"
     except ValueError:
         return f"signal {-exit_code}"
+
+
+def _n_processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

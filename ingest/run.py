@@ -21,7 +21,7 @@ from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from ingest.chunking import chunk
 from ingest.cost import Spending
-from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
+from ingest.embedding import EmbeddingQueue, EmbeddingStatus, EmbeddingStoppedError, Filled
 from ingest.isolation import IsolatedReaders, ReadingLimits
 from ingest.plan import Known, Plan, Work, plan_changes, triage
 from ingest.readers import reader_name
@@ -43,7 +43,8 @@ MAX_TOKENS_WAITING = 1_000_000
 class IngestProgress:
     """How far a run is. ``n_texts_embedded`` of ``n_chunks`` were sent and came back; ``path`` was looked at last.
 
-    ``cost`` is what they cost, None where the price is not known (see IngestReport).
+    ``cost`` is what they cost, None where the price is not known (see IngestReport). ``embedding`` tells what waits for
+    the endpoint.
     """
 
     n_files: int
@@ -54,6 +55,7 @@ class IngestProgress:
     path: str
     cost: float | None = None
     currency: str = ""
+    embedding: EmbeddingStatus | None = None
 
 
 class TextQueue(Protocol):
@@ -199,7 +201,15 @@ class _Run:
         if queue is None:
             assert vectors is not None, "texts that are embedded at once need a place for their vectors"
             space = VectorSpace(collection.config.model, collection.config.dimensions)
-            queue = self._own_queue = EmbeddingQueue(embedder, vectors, space, on_embedded=self._embedded)
+            queue = self._own_queue = EmbeddingQueue(
+                embedder,
+                vectors,
+                space,
+                on_embedded=self._embedded,
+                on_pause=lambda: self._tell(""),
+                learnt=vectors.path.with_name("endpoints.json"),
+                count_tokens=tokenizer.count,
+            )
         self._queue = queue
         limits = embedder.profile.limits
         self._gate = _Gate(2 * limits.concurrency * limits.max_request_tokens + MAX_TOKENS_WAITING)
@@ -220,6 +230,7 @@ class _Run:
     async def execute(self, rules: WalkRules) -> None:
         plan = await asyncio.to_thread(self._plan, rules)
         try:
+            self._readers.announce((work.found.path, work.found.id, work.found.size) for work in plan.work)
             async with asyncio.TaskGroup() as group:
                 for work in plan.work:
                     await self._start(work, group)
@@ -466,6 +477,7 @@ class _Run:
                 path=path,
                 cost=self._spending.cost(self._n_tokens_embedded),
                 currency=self._spending.currency,
+                embedding=self._own_queue.status() if self._own_queue else None,
             )
         )
 

@@ -102,6 +102,35 @@ def test_what_a_reader_prints_goes_nowhere(give: Give, capfd: pytest.CaptureFixt
     assert capfd.readouterr() == ("", "")
 
 
+def test_announced_files_are_read_before_they_are_asked_for(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.txt" for i in range(4)]
+    for path in paths:
+        path.write_text("sleep 0.5", encoding="utf-8")
+    with IsolatedReaders(LIMITS, reader=HOSTILE, n_ahead=3) as readers:
+        readers.announce((path, path.name, 9) for path in paths)
+        readers.read(paths[0], document_id=paths[0].name, size=9)
+        time.sleep(0.8)
+        started = time.monotonic()
+        found = [readers.read(path, document_id=path.name, size=9).id for path in paths[1:]]
+        assert time.monotonic() - started < 0.4
+    assert found == ["1.txt", "2.txt", "3.txt"]
+
+
+def test_a_file_read_ahead_that_breaks_its_reader_fails_when_its_turn_comes(tmp_path: Path) -> None:
+    orders = {"a.txt": "say a", "b.txt": "segfault", "c.txt": "sleep 30", "d.txt": "say d"}
+    told = []
+    with IsolatedReaders(LIMITS, reader=HOSTILE, n_ahead=2) as readers:
+        for name, order in orders.items():
+            (tmp_path / name).write_text(order, encoding="utf-8")
+        readers.announce((tmp_path / name, name, 9) for name in orders)
+        for name in orders:
+            try:
+                told.append(readers.read(tmp_path / name, document_id=name, size=9).text)
+            except DocumentReadError as error:
+                told.append(str(error)[:31])
+    assert told == ["a", "cannot read 'b.txt': the reader", "cannot read 'c.txt': it was not", "d"]
+
+
 # --- what goes wrong
 
 
