@@ -80,6 +80,12 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def outside_transactions(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for a statement that is a transaction of its own, as VACUUM is."""
+        with self._translated(), self._borrowed() as connection:
+            yield connection
+
     def close(self) -> None:
         with self._guard:
             self._closed = True

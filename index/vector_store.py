@@ -55,6 +55,10 @@ class VectorStore:
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._database = Database(path, VECTORS_STEPS, create=create, page_size=_PAGE_SIZE)
 
+    @property
+    def path(self) -> Path:
+        return self._database.path
+
     def missing(self, space: VectorSpace, addresses: Sequence[bytes]) -> list[bytes]:
         """Return the addresses that were never put, in their order, each once."""
         known = self.readable(space, addresses)
@@ -128,6 +132,17 @@ class VectorStore:
             ).rowcount
             connection.execute("DROP TABLE temp.kept")
         return int(gone)
+
+    def copy_to(self, path: Path) -> None:
+        """Write all vectors, of one moment and without gaps, to a new SQLite file with the same tables."""
+        with self._database.outside_transactions() as connection:
+            connection.execute("VACUUM INTO ?", (str(path),))
+
+    def compact(self) -> None:
+        """Give the space of deleted vectors back to the disk; takes as much again while it works."""
+        with self._database.outside_transactions() as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def problems(self) -> list[str]:
         """Return what SQLite finds wrong with the file, in words; nothing when it is whole."""

@@ -25,8 +25,8 @@ def estimate_lines(estimate: IngestEstimate, *, verbose: bool = False) -> Iterab
     for path in report.removed:
         yield f"  removed      {path}"
     yield f"{estimate.n_chunks:,} chunks, {estimate.n_tokens_of_chunks:,} tokens of {estimate.tokenizer}"
-    yield f"known        {report.n_texts_reused:,} chunks, {report.n_tokens_reused:,} tokens: paid for, or the same text"
-    requests = f"about {estimate.n_requests:,} requests"
+    yield f"known        {report.n_texts_reused:,} chunks, {report.n_tokens_reused:,} tokens: no cost"
+    requests = f"about {estimate.n_requests:,} request{'' if estimate.n_requests == 1 else 's'}"
     yield f"to pay       {estimate.n_texts:,} chunks, {estimate.n_tokens:,} tokens, {requests}"
     yield f"cost         {_cost(estimate)}"
     if estimate.seconds is not None:

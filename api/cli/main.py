@@ -33,6 +33,7 @@ MODULES = {
     "search": "api.cli.search",
     "status": "api.cli.status",
     "collections": "api.cli.collections",
+    "cache": "api.cli.cache",
     "serve": "api.cli.serve",
     "doctor": "api.cli.doctor",
     "demo": "api.cli.demo",

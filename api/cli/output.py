@@ -87,7 +87,8 @@ def report_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str
     paid = f", {money_or_unknown(report.cost, report.currency)}" if report.n_tokens_embedded else ""
     yield f"{n_chunks:,} chunks, {n_tokens:,} tokens; {embedded}{paid}, {report.seconds:.1f} s"
     if report.n_texts_reused:
-        yield f"{report.n_texts_reused:,} chunks ({report.n_tokens_reused:,} tokens) cost nothing: their texts had vectors"
+        reused = f"{report.n_texts_reused:,} chunks ({report.n_tokens_reused:,} tokens)"
+        yield f"{reused} cost nothing: their texts have vectors already"
     if report.n_texts_unreadable:
         yield f"{report.n_texts_unreadable:,} of them are in languages the model cannot read: keywords find them"
     if report.stopped:
