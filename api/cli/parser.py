@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rag", description=DESCRIPTION, formatter_class=_Formatter)
     parser.add_argument("--version", action="store_true", help="print the version and end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for add in (_ingest, _ask, _chat, _search, _status, _collections, _serve, _doctor, _demo):
+    for add in (_ingest, _ask, _chat, _search, _status, _collections, _cache, _serve, _doctor, _demo):
         add(commands)
     return parser
 
@@ -173,6 +173,22 @@ def _collections(commands: Commands) -> None:
     parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do (list)")
     parser.add_argument("name", nargs="?", help="the collection")
     parser.add_argument("--yes", action="store_true", help="delete without asking")
+    _json(parser)
+
+
+def _cache(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "cache",
+        "show, prune, export or import the vectors that were paid for",
+        "  rag cache\n"
+        "  rag cache prune --yes\n"
+        "  rag cache export vectors.sqlite\n"
+        "  rag cache import vectors.sqlite --library other",
+    )
+    parser.add_argument("action", nargs="?", choices=("show", "prune", "export", "import"), default="show")
+    parser.add_argument("file", nargs="?", type=Path, help="the file to export to or import from")
+    parser.add_argument("--yes", action="store_true", help="prune without asking")
     _json(parser)
 
 
