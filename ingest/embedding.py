@@ -129,6 +129,7 @@ class EmbeddingQueue:
         for request in self._requests:
             request.cancel()
         await asyncio.gather(*self._requests, return_exceptions=True)
+        self._waiting.clear()
         self._fail(list(self._under_way.values()), EmbeddingStoppedError("the run was stopped"))
         if self._sender.n_succeeded and self._sender.concurrency != self._learnt.limits.concurrency:
             self._learnt.learn(concurrency=self._sender.concurrency)
@@ -145,7 +146,6 @@ class EmbeddingQueue:
     def _requeue(self, batch: list[_Text]) -> None:
         """Put texts back in front of all others, to be packed anew."""
         self._waiting.extendleft(reversed(batch))
-        self._flushing = True
 
     def _dispatch(self) -> None:
         while self._waiting and self._has_room():
@@ -304,7 +304,7 @@ class EmbeddingQueue:
             raise EmbeddingError("the vectors of the parts of a text that is too long cancel each other out")
         return Embeddings(
             mean[np.newaxis],
-            readable.any(keepdims=True),
+            np.array([readable.any()]),
             n_tokens=sum(reply.n_tokens for reply in replies),
             estimated=any(reply.estimated for reply in replies),
         )

@@ -14,7 +14,8 @@ from index.collection import Collection
 from index.records import CollectionConfig, LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from index.writer import free_prefix
-from ingest.embedding import Filled, pack
+from ingest.embedding import Filled
+from ingest.packing import pack
 from rag.types import Chunk, Document, EmbeddingLimits, content_address
 
 __all__ = ["HasId", "Rehearsal", "RehearsedTexts", "n_requests"]

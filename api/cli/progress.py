@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -78,4 +79,6 @@ def _detail(progress: IngestProgress) -> str:
         said += f", {progress.n_texts_embedded:,} embedded ({progress.n_tokens_embedded:,} tokens)"
     if progress.cost and progress.currency:
         said += f", {money(progress.cost, progress.currency)}"
+    if (waiting := progress.embedding) and waiting.reason:
+        said += f", waiting for the endpoint: {waiting.reason} for {math.ceil(waiting.paused_s)} s"
     return said
