@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
 import traceback
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
 import uvicorn
 
+from tests.upstream.batches import BatchService
 from tests.upstream.faults import Fault, error_body
 from tests.upstream.replies import (
     Message,
@@ -45,6 +47,7 @@ class Call:
     query: str
     headers: Mapping[str, str]
     json: Any
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass
@@ -53,7 +56,7 @@ class Upstream:
 
     ``embedded`` counts how often each text was embedded, ``disconnects`` the clients that went away before the end of
     a reply, ``max_in_flight`` the most calls at once. ``key``: any other key is a 401. ``concurrency``: calls beyond it
-    are a 429. ``flagged_words`` maps a lower-case word to its moderation category.
+    are a 429. ``batching`` holds files and batches, ``flagged_words`` the moderation category of lower-case words.
     """
 
     port: int = 0
@@ -65,6 +68,7 @@ class Upstream:
     models: tuple[str, ...] = ("stub-chat", "stub-embedding")
     flagged_words: Mapping[str, str] = field(default_factory=lambda: {"attack": "violence"})
     reply: Callable[[dict[str, Any]], str | Message] = cite_first_source
+    batching: BatchService = field(default_factory=BatchService)
     requests: list[Call] = field(default_factory=list)
     embedded: Counter[str] = field(default_factory=Counter)
     disconnects: int = 0
@@ -182,6 +186,10 @@ class Upstream:
         elif call.family == "chat" and call.json.get("stream"):
             events = chat_events(call.json, self._message(call.json), len(self.requests))
             await reply.events(fault.edit_events(events) if fault.edit_events else events, fault)
+        elif call.family in ("files", "batches"):
+            answer = self.batching.answer(call, self._embeddings)
+            headers = {**self.batching.headers, **fault.headers}
+            await reply.whole(answer.body, replace(fault, status=answer.status, headers=headers))
         else:
             good = self._good(call)
             await reply.whole(fault.edit(good) if fault.edit else good, fault)
@@ -209,23 +217,29 @@ class Upstream:
             return models_reply(self.models)
         if call.family == "chat":
             return chat_reply(call.json, self._message(call.json), len(self.requests))
-        given = call.json["input"]
-        texts = [given] if isinstance(given, str) else list(given)
         if call.family == "moderations":
+            given = call.json["input"]
+            texts = [given] if isinstance(given, str) else list(given)
             return moderations_reply(call.json, texts, self.flagged_words)
+        return self._embeddings(call.json)
+
+    def _embeddings(self, request: dict[str, Any]) -> dict[str, Any]:
+        texts = [request["input"]] if isinstance(request["input"], str) else list(request["input"])
         self.embedded.update(texts)
-        dimensions = call.json.get("dimensions") or self.dimensions
-        return embeddings_reply(call.json, texts, dimensions, base64_ok=self.base64_ok)
+        dimensions = request.get("dimensions") or self.dimensions
+        return embeddings_reply(request, texts, dimensions, base64_ok=self.base64_ok)
 
 
 def _call(scope: Any, body: bytes) -> Call:
     family = next((name for suffix, name in _FAMILIES.items() if scope["path"].endswith(suffix)), "unknown")
+    if kept := re.search(r"/(files|batches)(/|$)", scope["path"]):
+        family = kept.group(1)
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     try:
         content = json.loads(body) if body else None
     except ValueError:
         content = None
-    return Call(family, scope["method"], scope["path"], scope["query_string"].decode("latin-1"), headers, content)
+    return Call(family, scope["method"], scope["path"], scope["query_string"].decode("latin-1"), headers, content, body)
 
 
 class _Reply:
