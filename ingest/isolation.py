@@ -120,6 +120,7 @@ class IsolatedReaders:
         """
         request = self._limits.request(path, document_id, size)
         with self._changing:
+            self._read_ahead()
             child = self._ahead.pop(request, None) or self._sent(request)
             self._read_ahead()
         reply = self._reply(child)
