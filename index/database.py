@@ -7,6 +7,7 @@ fsync a document, which embedding it dwarfs.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -20,6 +21,7 @@ from rag.errors import CollectionError, CollectionNotFoundError
 __all__ = ["Database", "sql_text"]
 
 _BUSY_TIMEOUT_S = 60.0
+_REPLACE = "restore it from a backup, or build it again with `rag ingest --rebuild`"
 
 
 def sql_text(text: str) -> bytes:
@@ -154,6 +156,8 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise CollectionError(f"{self.path}: SQLite says '{error}'; {_advice(error, self.writable)}") from error
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:  # of what is stored: the disk has altered it
+            raise CollectionError(f"{self.path} holds what was never written to it: {error}; {_REPLACE}") from error
 
 
 def _decode(raw: bytes) -> str:
@@ -167,7 +171,7 @@ def _advice(error: sqlite3.Error, writable: bool) -> str:
     if "full" in text or "disk I/O" in text:
         return "free some disk space and check the disk; what was committed before is safe"
     if "malformed" in text or "not a database" in text:
-        return "restore it from a backup, or build it again with `rag ingest --rebuild`"
+        return _REPLACE
     if not writable:
         return "its folder is read-only and the last writer did not close it; make the folder writable once"
     return "run `rag doctor`"
