@@ -23,11 +23,13 @@ from api.choice import FAMILIES, choose
 from api.cli.parser import build_parser
 from api.errors import TABLE, reply_for_status
 from api.footnote import Footnote
+from ingest.cost import IngestEstimate
 from ingest.readers.dispatch import READERS
 from ingest.report import FileResult, IngestReport
 from rag import errors, settings, types
 from rag.errors import ConfigError
 from rag.gateway.providers import CHECKED, PROVIDERS, ChatQuirks, Provider
+from rag.prices import listed_prices, money
 from rag.settings import SECTIONS, Settings, environment_name, load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -317,6 +319,23 @@ def value_words(value: Mapping[str, Any]) -> str:
     return words.get(value.get("type", ""), "object") + bounds
 
 
+# --- prices
+
+
+def prices_part() -> str:
+    rows = [
+        (
+            PROVIDERS[provider].title,
+            code(model),
+            money(price.per_million, price.currency),
+            "unknown" if price.batch_per_million is None else money(price.batch_per_million, price.currency),
+            price.source.removeprefix("price table of "),
+        )
+        for (provider, model), price in listed_prices().items()
+    ]
+    return table(("Provider", "Model", "A million tokens", "Through the Batch API", "As of"), rows)
+
+
 # --- formats
 
 
@@ -390,6 +409,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "providers-limits": providers_limits_part,
     "providers-quirks": providers_quirks_part,
     "cli": cli_part,
+    "prices": prices_part,
     "errors": errors_part,
     "statuses": statuses_part,
     "routes": routes_part,
@@ -400,7 +420,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "answers": lambda: data_part(types.Answer, types.Citation, types.Source, types.Usage),
     "events": lambda: data_part(types.Retrieved, types.Moderated, types.TextDelta),
     "hits": lambda: data_part(types.Retrieval, types.Hit, types.Chunk),
-    "reports": lambda: data_part(IngestReport, FileResult),
+    "reports": lambda: data_part(IngestReport, FileResult, IngestEstimate),
     "benchmarks": benchmarks_part,
 }
 

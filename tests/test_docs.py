@@ -194,7 +194,7 @@ def check_installation(words: list[str]) -> None:
         assert extra in project["optional-dependencies"]
 
 
-EXPORTS = [block for block in blocks("sh") if "export " in block.text]
+EXPORTS = [block for block in blocks("sh") if re.search(r"^export ", block.text, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("block", EXPORTS, ids=str)
