@@ -31,7 +31,7 @@ GROWTH_STOPS_AT = 2.0
 GROWTH_TURNS_AT = 3.0
 """A request that takes this many times the shortest waits at the other end: more at once gains nothing."""
 _SMOOTHING = 0.2
-_FORGETTING = 0.002  # of the shortest time, a request: an endpoint that has become slower for good is not slow for ever
+_FORGETTING = 0.001  # of the shortest time, a request: an endpoint that has become slower for good is not slow for ever
 
 
 @dataclass(frozen=True, slots=True)
