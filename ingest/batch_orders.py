@@ -112,6 +112,10 @@ class OrderBook:
         found = [_read_order(path) for path in self._folder.glob("[!.]*/order.json")]
         return sorted(found, key=lambda order: (order.made_at, order.token))
 
+    def count(self) -> int:
+        """Return how many orders are not finished, without reading them."""
+        return sum(1 for _ in self._folder.glob("[!.]*/order.json"))
+
     def folder(self, order: Order) -> Path:
         return self._folder / order.token
 

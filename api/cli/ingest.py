@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 
+from api.cli import batch
 from api.cli.estimate import estimate_lines
-from api.cli.output import report_lines
+from api.cli.output import note, report_lines
 from api.cli.progress import ingest_progress
 from api.footnote import Footnote
+from ingest.batch_orders import OrderBook
 from rag.settings import Settings
 
 __all__ = ["run"]
@@ -18,6 +20,12 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     """Ingest each path and print its report; 1 when a file failed or the run was stopped."""
     if args.dry_run:
         return await _dry_run(args, settings)
+    if args.batch_cancel:
+        return await batch.cancel(args, settings)
+    if args.batch:
+        return await batch.run(args, settings)
+    if n_on_order := OrderBook(settings.library).count():
+        note(f"{n_on_order:,} batches are on order; this run pays for their texts again: --batch collects them")
     async with Footnote(settings) as footnote:
         with ingest_progress("ingest", quiet=args.quiet) as show:
             reports = await footnote.ingest(*args.paths, on_progress=show, rebuild=args.rebuild)

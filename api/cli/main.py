@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from api.cli.parser import build_parser
+from api.cli.parser import build_parser, usage_problem
 from rag.errors import ConfigError, RagError
 from rag.settings import Settings, load_settings
 
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 0
+    if problem := usage_problem(args):
+        parser.error(problem)
     try:
         return asyncio.run(_run(args))
     except RagError as error:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-__all__ = ["build_parser"]
+__all__ = ["build_parser", "usage_problem"]
 
 DESCRIPTION = """\
 Footnote answers questions from a folder of documents, and every statement carries a footnote: file, page, exact words.
@@ -21,6 +21,22 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (_ingest, _ask, _chat, _search, _status, _collections, _cache, _serve, _doctor, _demo):
         add(commands)
     return parser
+
+
+def usage_problem(args: argparse.Namespace) -> str | None:
+    """Return what is wrong with arguments that do not go together; None when they do."""
+    if args.command != "ingest":
+        return None
+    if not args.paths and not args.batch_cancel:
+        return "the following arguments are required: PATH"
+    if args.no_wait and not (args.batch or args.batch_cancel):
+        return "--no-wait goes with --batch"
+    if args.batch and (args.rebuild or args.dry_run):
+        return (
+            "--batch does not go with --rebuild or --dry-run; to rebuild at half the price, ingest into another "
+            "collection with --batch first (-c NAME): the rebuild then finds the vectors"
+        )
+    return None
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -76,10 +92,11 @@ def _ingest(commands: Commands) -> None:
         "  rag ingest docs notes.md --collection manuals --exclude 'drafts/**'\n"
         "  rag ingest docs --dry-run                  # what it would do and cost\n"
         "  rag ingest docs --max-cost 0.50            # and no more\n"
+        "  rag ingest docs --batch                    # half the price, within a day\n"
         "  rag ingest docs --json | jq .counts\n"
         "exit status: 0 all files dealt with, 1 a file failed (it is tried again next time), 2 wrong usage",
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folder or file")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folder or file")
     _collection(parser)
     parser.add_argument("--include", action="append", metavar="GLOB", help="only these paths")
     parser.add_argument("--exclude", action="append", metavar="GLOB", help="not these paths")
@@ -90,6 +107,11 @@ def _ingest(commands: Commands) -> None:
     parser.add_argument(
         "--max-cost", type=float, metavar="AMOUNT", help="stop before more than this would be spent on embeddings"
     )
+    parser.add_argument(
+        "--batch", action="store_true", help="embed through the endpoint's Batch API, and wait; goes on if interrupted"
+    )
+    parser.add_argument("--no-wait", action="store_true", help="with --batch: end at once; the same command collects")
+    parser.add_argument("--batch-cancel", action="store_true", help="cancel the batches and keep what they finished")
     parser.add_argument("--chunk-tokens", type=int, metavar="N", help="tokens a chunk holds at most (new collections)")
     parser.add_argument("--chunk-overlap", type=int, metavar="N", help="tokens shared by neighbours (new collections)")
     parser.add_argument(
