@@ -84,6 +84,7 @@ class EmbeddingQueue:
         self._requests: set[asyncio.Task[None]] = set()
         self._n_storing = 0
         self._finding_size = False
+        self._broken: Exception | None = None
         self._longest_taken = 0
         self._linger: asyncio.TimerHandle | None = None
         self._flushing = False
@@ -137,8 +138,8 @@ class EmbeddingQueue:
     # --- packing
 
     def _enqueue(self, item: _Text) -> None:
-        if self._sender.stopped is not None:
-            self._fail([item], self._sender.stopped)
+        if (error := self._broken or self._sender.stopped) is not None:
+            self._fail([item], error)
             return
         self._waiting.append(item)
         self._under_way[item.address] = item
@@ -189,6 +190,10 @@ class EmbeddingQueue:
         self._requests.discard(request)
         self._dispatch()
 
+    def _give_up(self, batch: list[_Text], error: Exception) -> None:
+        waiting, self._waiting = list(self._waiting), deque()
+        self._fail([*batch, *waiting], error)
+
     # --- sending
 
     async def _request(self, batch: list[_Text]) -> None:
@@ -199,10 +204,12 @@ class EmbeddingQueue:
             else:
                 await self._settle(batch)
         except EmbeddingStoppedError as error:
-            waiting, self._waiting = list(self._waiting), deque()
-            self._fail([*batch, *waiting], error)
-        except Exception as error:  # a full disk, say: whoever waits for these texts must hear of it
+            self._give_up(batch, error)
+        except EmbeddingError as error:
             self._fail(batch, error)
+        except Exception as error:  # a full disk, say: what is paid for from now on could not be kept
+            self._broken = error
+            self._give_up(batch, error)
 
     async def _settle(self, batch: list[_Text], *, finding_size: bool = False) -> bool:
         """Send a batch, and if it is refused do what helps; return whether all of it was embedded as it was sent."""
