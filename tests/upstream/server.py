@@ -56,7 +56,8 @@ class Upstream:
 
     ``embedded`` counts how often each text was embedded, ``disconnects`` the clients that went away before the end of
     a reply, ``max_in_flight`` the most calls at once. ``key``: any other key is a 401. ``concurrency``: calls beyond it
-    are a 429. ``batching`` holds files and batches, ``flagged_words`` the moderation category of lower-case words.
+    are a 429. ``refuse`` looks at the JSON of each embeddings call that has no scripted fault, and may give one.
+    ``batching`` holds files and batches, ``flagged_words`` the moderation category of lower-case words.
     """
 
     port: int = 0
@@ -64,6 +65,7 @@ class Upstream:
     dimensions: int = 64
     key: str | None = None
     concurrency: int | None = None
+    refuse: Callable[[dict[str, Any]], Fault | None] = lambda request: None
     base64_ok: bool = True
     models: tuple[str, ...] = ("stub-chat", "stub-embedding")
     flagged_words: Mapping[str, str] = field(default_factory=lambda: {"attack": "violence"})
@@ -188,6 +190,8 @@ class Upstream:
             await reply.events(fault.edit_events(events) if fault.edit_events else events, fault)
         elif call.family in ("files", "batches"):
             answer = self.batching.answer(call, self._embeddings)
+            if self.batching.keeps_silent(call):
+                await asyncio.Event().wait()
             headers = {**self.batching.headers, **fault.headers}
             await reply.whole(answer.body, replace(fault, status=answer.status, headers=headers))
         else:
@@ -206,6 +210,8 @@ class Upstream:
             return Fault(status=429, headers={"retry-after-ms": "20"})
         queue = self._faults[call.family]
         fault = queue.popleft() if queue else self._always.get(call.family)
+        if fault is None and call.family == "embeddings":
+            fault = self.refuse(call.json)
         return fault or Fault()
 
     def _message(self, request: dict[str, Any]) -> Message:
