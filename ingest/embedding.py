@@ -255,8 +255,10 @@ class EmbeddingQueue:
         """Send a refused batch in halves, until the bad text stands alone, or the size that passes is found.
 
         If there ``is_bad`` input and the first half passes, it is in the second, which is not sent whole to be told so.
+        Sizes are tried as powers of two, which limits mostly are. A size in tokens cannot be told from a size in texts,
+        so it is learnt as the latter: texts are chunks of much the same size.
         """
-        middle = (len(batch) + 1) // 2
+        middle = 1 << ((len(batch) - 1).bit_length() - 1) if finding_size else len(batch) // 2
         first, second = batch[:middle], batch[middle:]
         first_passed = await self._settle(first, finding_size=finding_size)
         if finding_size and len(second) > self._learnt.limits.max_inputs:
@@ -266,8 +268,7 @@ class EmbeddingQueue:
             return await self._halve(second, is_bad=True)
         second_passed = await self._settle(second, finding_size=finding_size)
         if finding_size and first_passed and second_passed:
-            largest = max(sum(item.n_tokens for item in half) for half in (first, second))
-            self._learnt.learn(max_inputs=middle, max_request_tokens=largest)
+            self._learnt.learn(max_inputs=middle)
         return first_passed and second_passed
 
     async def _refused_alone(self, item: _Text, error: EmbeddingError, refusal: Refusal) -> None:
