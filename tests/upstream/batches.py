@@ -31,7 +31,7 @@ class BatchService:
     ends as ``ends`` says. Only the first ``n_answered`` lines of a batch are answered; the others are expired.
     ``reply_to`` gives the status and body for a request line in place of a good one; ``edit_output`` changes the bytes
     of the output file. ``poll_after_ms`` is sent as a header. ``invalid`` is the problem that fails the batches made
-    while it is set.
+    while it is set. ``silent_once`` names a call by method and end of path: it is heard, and never answered.
     """
 
     is_served: bool = True
@@ -40,6 +40,7 @@ class BatchService:
     n_answered: int | None = None
     poll_after_ms: int | None = 10
     invalid: str | None = None
+    silent_once: tuple[str, str] | None = None
     reply_to: Callable[[JSON], tuple[int, JSON] | None] = lambda line: None
     edit_output: Callable[[bytes], bytes] = lambda data: data
     files: dict[str, JSON] = field(default_factory=dict)
@@ -51,6 +52,14 @@ class BatchService:
     @property
     def headers(self) -> dict[str, str]:
         return {} if self.poll_after_ms is None else {"openai-poll-after-ms": str(self.poll_after_ms)}
+
+    def keeps_silent(self, call: Any) -> bool:
+        """Return whether this is the call that gets no answer; the next one does."""
+        is_meant = self.silent_once is not None and call.method == self.silent_once[0]
+        if not (is_meant and self.silent_once and call.path.endswith(self.silent_once[1])):
+            return False
+        self.silent_once = None
+        return True
 
     def answer(self, call: Any, embed: Callable[[JSON], JSON]) -> Answer:
         """Return the answer to a call below /files or /batches; ``embed`` replies to the body of a request line."""
