@@ -57,7 +57,9 @@ def test_a_folder_in_and_a_cited_answer_out(rag: Run) -> None:
     status, out, _ = rag("ask", "When was the Golden Gate Bridge opened?")
     assert status == 0
     assert "opened on 27 May 1937" in out
-    assert re.search(r"^\[1\] bridge\.md § [^:]+, line 3: “The Golden Gate Bridge was opened on 27 May 1937\.”$", out, re.MULTILINE)
+    assert re.search(
+        r"^\[1\] bridge\.md § [^:]+, line 3: “The Golden Gate Bridge was opened on 27 May 1937\.”$", out, re.MULTILINE
+    )
 
 
 def test_a_chinese_question_is_answered_from_a_chinese_document(rag: Run) -> None:
@@ -351,3 +353,66 @@ def test_a_report_says_what_is_wrong_and_nothing_about_what_is_well() -> None:
     assert "removed      old.md" in text
     assert "a.md" not in text
     assert "a.md" in "\n".join(report_lines(report, verbose=True))
+
+
+# --- cost
+
+
+def test_a_dry_run_prints_what_the_run_then_does(rag: Run, tmp_path: Path) -> None:
+    status, out, err = rag("ingest", "docs", "--dry-run")
+    assert (status, "3 files: 3 new" in out, "cost         free" in out) == (0, True, True)
+    assert "dry run: 3 of 3 files" in err
+    assert not (tmp_path / ".footnote").exists()
+    _, out, _ = rag("ingest", "docs", "--dry-run", "-q", "--json")
+    planned = json.loads(out)
+    _, out, _ = rag("ingest", "docs", "-q", "--json")
+    report = json.loads(out)
+    assert planned["n_texts_to_pay"] == report["n_texts_embedded"] == planned["n_chunks"]
+    assert planned["counts"] == report["counts"]
+
+
+def test_money_is_shown_before_and_after_and_a_limit_ends_with_status_1(rag: Run, upstream: Upstream) -> None:
+    environ = {"OPENAI_BASE_URL": upstream.base_url, "RAG_EMBEDDINGS_PRICE_PER_MILLION": "1000"}
+    status, out, _ = rag("ingest", "docs", "--dry-run", "-q", "--max-cost", "0.001", **environ)
+    assert (status, "0.001 USD: the run would stop there" in out) == (1, True)
+    assert re.search(r"^cost         0\.\d+ USD \(stub-embedding at 1,000\.00 USD a million tokens", out, re.MULTILINE)
+    assert "the endpoint counts in its own way" in out
+    status, out, _ = rag("ingest", "docs", "-q", "--max-cost", "0.001")
+    assert (status, "stopped: the limit of 0.001 USD would be exceeded" in out) == (1, True)
+    status, out, err = rag("ingest", "docs", "--max-cost", "1")
+    assert (status, bool(re.search(r"embedded now, 0\.\d+ USD, ", out)), " USD" in err) == (0, True, True)
+
+
+def test_an_unknown_price_is_said(rag: Run, upstream: Upstream) -> None:
+    _, out, _ = rag("ingest", "docs", "--dry-run", "-q", OPENAI_BASE_URL=upstream.base_url)
+    assert "cost         unknown price of stub-embedding; set embeddings.price_per_million" in out
+    _, out, _ = rag("ingest", "docs", "-q")
+    assert "embedded now, unknown price, " in out
+    status, _, err = rag("ingest", "docs", "-q", "--max-cost", "1")
+    assert (status, "a limit on the cost cannot be kept" in err) == (1, True)
+
+
+def test_the_cache_is_shown_pruned_and_carried_to_another_library(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
+    rag("ingest", "docs", "-q", "-c", "second")
+    _, out, _ = rag("cache")
+    assert ("3 texts, " in out, "used by    second: 3" in out, "orphans    0" in out) == (True, True, True)
+    (space,) = json.loads(rag("cache", "--json")[1])["spaces"]
+    assert (space["n_texts_reused"], space["used_by"]) == (3, {"default": 3, "second": 3})
+
+    assert rag("cache", "export", "vectors.sqlite")[1] == "3 entries in vectors.sqlite\n"
+    assert rag("cache", "import", "vectors.sqlite", "--library", "other")[1].startswith("3 entries added")
+    _, out, _ = rag("ingest", "docs", "-q", "--library", "other", "--json")
+    assert json.loads(out)["n_texts_embedded"] == 0
+
+    rag("collections", "delete", "default", "--yes")
+    assert json.loads(rag("cache", "prune", "--json")[1])["n_pruned"] == 0, "the second collection uses them"
+    rag("collections", "delete", "second", "--yes")
+    assert "needs --yes" in rag("cache", "prune")[2]
+    assert rag("cache", "prune", "--yes")[1].startswith("3 vectors deleted")
+
+
+def test_a_file_is_named_where_one_is_needed(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
+    assert "rag cache export needs the name of a file" in rag("cache", "export")[2]
+    assert "rag cache prune takes no file" in rag("cache", "prune", "vectors.sqlite")[2]
