@@ -17,7 +17,7 @@ from rag.types import Allowance
 
 __all__ = ["Pacer", "Ticket"]
 
-REFUSED_FACTOR = 0.75
+REFUSED_FACTOR = 0.9
 OVERLOADED_FACTOR = 0.5
 SLOW_FACTOR = 0.9
 CEILING_HOLD_S = 60.0

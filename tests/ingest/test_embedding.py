@@ -1,9 +1,10 @@
 """The embedding queue over a real vector store; only the embedder is scripted."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.vector_store import VectorSpace, VectorStore
-from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError
+from ingest.embedding import EmbeddingQueue, EmbeddingStatus, EmbeddingStoppedError
 from ingest.packing import pack
-from rag.errors import AuthenticationError, EmbeddingError, EndpointError, EndpointResponseError
+from rag.errors import (
+    AuthenticationError,
+    EmbeddingError,
+    EndpointError,
+    EndpointResponseError,
+    EndpointTimeoutError,
+    RateLimitError,
+)
 from rag.types import Chunk, EmbedderProfile, EmbeddingLimits, Embeddings, TextKind, content_address
 
 SPACE = VectorSpace("words", 2)
@@ -54,7 +62,7 @@ def chunks(*texts: str, n_tokens: int = 1) -> list[Chunk]:
 
 
 def embedder_of(
-    refuse: Callable[[Sequence[str]], EndpointError | None] = lambda texts: None, **limits: int
+    refuse: Callable[[Sequence[str]], EndpointError | None] = lambda texts: None, **limits: Any
 ) -> ScriptedEmbedder:
     return ScriptedEmbedder(EmbeddingLimits(**limits), refuse)
 
@@ -114,6 +122,76 @@ async def test_an_endpoint_without_the_model_is_given_up_at_once(store: VectorSt
     with pytest.raises(EmbeddingStoppedError, match="no such model"):
         await queue.fill(chunks(*map(str, range(50))))
     assert len(embedder.requests) <= 8
+
+
+async def test_bursts_of_refusals_and_faults_fail_no_text(store: VectorStore) -> None:
+    troubles = deque(
+        cause
+        for _ in range(6)
+        for cause in (
+            RateLimitError("slow down", status=429, retriable=True, retry_after_s=0.01),
+            EndpointResponseError("overloaded", status=503, retriable=True, retry_after_s=0.01),
+            EndpointTimeoutError("silence", retriable=True, retry_after_s=0.01),
+            None,
+        )
+    )
+    embedder = embedder_of(lambda texts: troubles.popleft() if troubles else None, max_inputs=2, concurrency=4)
+    texts = [str(i) for i in range(40)]
+    await EmbeddingQueue(embedder, store, SPACE).fill(chunks(*texts))
+    assert all(is_stored(store, *texts))
+
+
+async def test_an_endpoint_that_never_recovers_is_waited_for_as_long_as_set_and_no_longer(store: VectorStore) -> None:
+    refusal = RateLimitError("slow down", status=429, retriable=True, retry_after_s=0.05)
+    embedder = embedder_of(lambda texts: refusal, max_inputs=1, concurrency=1, patience_s=0.2)
+    queue = EmbeddingQueue(embedder, store, SPACE)
+    with pytest.raises(EmbeddingStoppedError, match=r"no request has succeeded since .*50 texts wait.*same command"):
+        await queue.fill(chunks(*map(str, range(50))))
+    with pytest.raises(EmbeddingStoppedError):
+        await queue.fill(chunks("later"))
+    assert len(embedder.requests) >= 3
+
+
+async def test_a_wait_beyond_all_patience_is_not_begun(store: VectorStore) -> None:
+    embedder = embedder_of(lambda texts: RateLimitError("come back tomorrow", status=429, retry_after_s=86_400))
+    with pytest.raises(EmbeddingStoppedError, match="asks to wait 86400 s"):
+        await EmbeddingQueue(embedder, store, SPACE).fill(chunks("x"))
+
+
+async def test_an_answer_that_is_no_set_of_vectors_is_asked_for_once_more(store: VectorStore) -> None:
+    answers = deque([EndpointResponseError("2 texts were sent and 1 vectors came back", status=200)])
+    embedder = embedder_of(lambda texts: answers.popleft() if answers else None, max_inputs=2)
+    await EmbeddingQueue(embedder, store, SPACE).fill(chunks("a", "b"))
+    assert [sorted(request) for request in embedder.requests] == [["a", "b"], ["a", "b"]]
+
+
+async def test_a_text_that_always_gets_a_bad_vector_fails_alone(store: VectorStore) -> None:
+    def refuse(texts: Sequence[str]) -> EndpointError | None:
+        return EndpointResponseError("vector 0 is all zeros", status=200) if "bad" in texts else None
+
+    queue = EmbeddingQueue(embedder_of(refuse, max_inputs=8), store, SPACE)
+    good = queue.fill(chunks(*(f"good {i}" for i in range(7))))
+    outcomes = await asyncio.gather(good, queue.fill(chunks("bad")), return_exceptions=True)
+    assert [isinstance(outcome, EmbeddingError) for outcome in outcomes] == [False, True]
+    assert "chunk 1 of 1" in str(outcomes[1])
+
+
+async def test_an_endpoint_that_refuses_every_text_is_not_asked_about_each(store: VectorStore) -> None:
+    embedder = embedder_of(lambda texts: EndpointResponseError("no", status=400), max_inputs=4, concurrency=1)
+    with pytest.raises(EmbeddingError):
+        await EmbeddingQueue(embedder, store, SPACE).fill(chunks(*map(str, range(500))))
+    assert len(embedder.requests) < 20
+
+
+async def test_it_tells_what_it_waits_for(store: VectorStore) -> None:
+    refusals = deque([RateLimitError("slow down", status=429, retry_after_s=1.2)])
+    embedder = embedder_of(lambda texts: refusals.popleft() if refusals else None, max_inputs=1, concurrency=1)
+    seen: list[EmbeddingStatus] = []
+    queue = EmbeddingQueue(embedder, store, SPACE, on_pause=lambda: seen.append(queue.status()))
+    await queue.fill(chunks(*map(str, range(5))))
+    assert {(status.reason, status.n_waiting, status.n_under_way) for status in seen} == {("rate limited", 4, 0)}
+    assert 0 < seen[0].paused_s < 1.5
+    assert queue.status().reason == ""
 
 
 async def test_what_was_embedded_before_a_failure_stays_stored(store: VectorStore) -> None:
