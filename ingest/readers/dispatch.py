@@ -7,14 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
+from ingest.readers.docx import read_docx
 from ingest.readers.encoding import looks_binary
+from ingest.readers.epub import read_epub
 from ingest.readers.html import read_html
+from ingest.readers.mail import read_eml, read_mbox
 from ingest.readers.markdown import read_markdown
+from ingest.readers.markup import read_asciidoc, read_latex, read_org, read_rst
+from ingest.readers.msg import read_msg
+from ingest.readers.notebook import read_ipynb
+from ingest.readers.odt import read_odt
 from ingest.readers.pdf import read_pdf
+from ingest.readers.pptx import read_pptx
 from ingest.readers.reading import Reading
 from ingest.readers.records import read_json, read_jsonl
+from ingest.readers.rtf import read_rtf
+from ingest.readers.source_code import read_code, read_python
+from ingest.readers.subtitles import read_srt, read_vtt
 from ingest.readers.table import read_csv, read_tsv
 from ingest.readers.text import read_text
+from ingest.readers.xlsx import read_xlsx
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document
 
@@ -23,11 +35,15 @@ __all__ = ["READERS", "Reader", "read", "reader_name", "supported"]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A format family: its name, its version (raised when the same bytes would give another document), its function."""
+    """A format family: its name, its version (raised when the same bytes would give another document), its function.
+
+    ``mark`` is what the bytes of its files begin with, for formats that are not text.
+    """
 
     name: str
     version: int
     read: Callable[[bytes, str], Reading]
+    mark: bytes = b""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -38,8 +54,10 @@ _MARKDOWN = Reader("markdown", 1, read_markdown)
 _HTML = Reader("html", 1, read_html)
 _PDF = Reader("pdf", 1, read_pdf)
 
+_ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"{\\rtf"
+
 READERS: dict[str, Reader] = {
-    **dict.fromkeys((".txt", ".text", ".log", ".rst", ".tex", ".adoc", ".org"), _TEXT),
+    **dict.fromkeys((".txt", ".text", ".log"), _TEXT),
     **dict.fromkeys((".md", ".markdown", ".mdx", ".mdown", ".mkd"), _MARKDOWN),
     **dict.fromkeys((".html", ".htm", ".xhtml"), _HTML),
     ".pdf": _PDF,
@@ -47,15 +65,51 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys((".tsv", ".tab"), Reader("tsv", 1, read_tsv)),
     ".json": Reader("json", 1, read_json),
     **dict.fromkeys((".jsonl", ".ndjson"), Reader("jsonl", 1, read_jsonl)),
+    ".docx": Reader("docx", 1, read_docx, _ZIP),
+    **dict.fromkeys((".pptx", ".pptm"), Reader("pptx", 1, read_pptx, _ZIP)),
+    **dict.fromkeys((".xlsx", ".xlsm"), Reader("xlsx", 1, read_xlsx, _ZIP)),
+    **dict.fromkeys((".odt", ".ott"), Reader("odt", 1, read_odt, _ZIP)),
+    ".rtf": Reader("rtf", 1, read_rtf, _RTF),
+    ".epub": Reader("epub", 1, read_epub, _ZIP),
+    ".eml": Reader("eml", 1, read_eml),
+    ".mbox": Reader("mbox", 1, read_mbox),
+    ".msg": Reader("msg", 1, read_msg, _OLE),
+    ".ipynb": Reader("ipynb", 1, read_ipynb),
+    ".srt": Reader("srt", 1, read_srt),
+    ".vtt": Reader("vtt", 1, read_vtt),
+    ".rst": Reader("rst", 1, read_rst),
+    **dict.fromkeys((".adoc", ".asciidoc"), Reader("asciidoc", 1, read_asciidoc)),
+    ".org": Reader("org", 1, read_org),
+    ".tex": Reader("latex", 1, read_latex),
+    **dict.fromkeys((".py", ".pyi"), Reader("python", 1, read_python)),
+    **dict.fromkeys(
+        (
+            *(
+                ".c",
+                ".h",
+                ".cc",
+                ".cpp",
+                ".hpp",
+                ".cs",
+                ".java",
+                ".kt",
+                ".scala",
+                ".swift",
+                ".go",
+                ".rs",
+                ".php",
+                ".rb",
+            ),
+            *(".js", ".mjs", ".jsx", ".ts", ".tsx"),
+        ),
+        Reader("code", 1, read_code),
+    ),
 }
 """The reader of each ending, in lower case. A file of any other ending is read as text where it is text."""
 
 # Formats that are text to a machine and noise to a reader: refused by name until they have a reader.
 _REFUSED = {
-    ".rtf": "rich text",
     ".svg": "a drawing",
-    ".ipynb": "a Jupyter notebook",
-    ".eml": "a mail message",
     ".ps": "PostScript",
 }
 _SIGNATURES = (
@@ -140,6 +194,14 @@ def _reader(document_id: str, data: bytes) -> Reader:
     suffix = PurePosixPath(document_id).suffix.lower()
     if b"%PDF-" in data[:_PDF_MARK_WITHIN] and (suffix == ".pdf" or data.startswith(b"%PDF-")):
         return _PDF
+    reader = READERS.get(suffix, _TEXT)
+    if reader.mark and data.startswith(reader.mark):
+        return reader
+    if reader.mark:
+        raise DocumentReadError(
+            f"cannot read {document_id!r}: it is named {suffix} but is {_found_instead(data)}; give it the ending of "
+            "what it is, or get it again"
+        )
     if kind := next((kind for mark, kind in _SIGNATURES if data.startswith(mark)), None) or _REFUSED.get(suffix):
         raise UnsupportedFormatError(f"cannot read {document_id!r}: it is {kind}, which has no reader; {_ADVICE}")
     if looks_binary(data):
@@ -149,4 +211,12 @@ def _reader(document_id: str, data: bytes) -> Reader:
             f"cannot read {document_id!r}: it is named .pdf but holds no PDF; "
             "give it the ending of what it is, or get it again"
         )
-    return READERS.get(suffix, _TEXT)
+    return reader
+
+
+def _found_instead(data: bytes) -> str:
+    if not data:
+        return "empty"
+    if data.startswith(_OLE):
+        return "encrypted with a password, or an Office document of the old format"
+    return "something else"

@@ -12,7 +12,7 @@ from ingest.readers.encoding import Decoded, decode
 from ingest.readers.reading import Reading
 from rag.types import Heading
 
-__all__ = ["read_html"]
+__all__ = ["LABELS", "read_html"]
 
 _UNSEEN = frozenset(
     {
@@ -33,7 +33,7 @@ _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGN
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\n\r\f]+")
 # The names that pages give, and what browsers take them for (WHATWG Encoding Standard, section 4.2).
-_LABELS = {"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252", "us-ascii": "cp1252", "big5": "big5hkscs"}
+LABELS = {"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252", "us-ascii": "cp1252", "big5": "big5hkscs"}
 
 
 def read_html(data: bytes, name: str) -> Reading:
@@ -76,11 +76,11 @@ def _decoded(data: bytes) -> Decoded:
         return found
     label = declared[1].decode("ascii").lower()
     try:
-        text = data.decode(_LABELS.get(label, label))
+        text = data.decode(LABELS.get(label, label))
     except (LookupError, UnicodeDecodeError):
         warning = f"the page says it is {label}, which does not hold; read as {found.encoding}"
         return Decoded(found.text, found.encoding, (*found.warnings, warning))
-    return Decoded(text, _LABELS.get(label, label))
+    return Decoded(text, LABELS.get(label, label))
 
 
 def _main_parts(tree: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ingest.readers.encoding import decode
 from ingest.readers.reading import Reading, normalised_text
 
-__all__ = ["read_csv", "read_tsv"]
+__all__ = ["header_names", "read_csv", "read_tsv", "record"]
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_CHARS = 64 * 1024
@@ -32,11 +32,11 @@ def read_tsv(data: bytes, name: str) -> Reading:
 
 def _reading(raw: str, delimiter: str, media_type: str, encoding: str, doubts: tuple[str, ...]) -> Reading:
     rows = [row for row in _rows(raw, delimiter) if any(cell.strip() for cell in row)]
-    header = _header(rows)
+    header = header_names(rows)
     body = rows[1:] if header else rows
     width = len(header) if header else Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
     names = header or ([f"column {place}" for place in range(1, width + 1)] if width > 1 else [""])
-    text, warnings = normalised_text("\n\n".join(_paragraph(row, names) for row in body or rows))
+    text, warnings = normalised_text("\n\n".join(record(row, names) for row in body or rows))
     n_odd = sum(len(row) != width for row in body)
     if n_odd:
         warnings = (*warnings, f"{n_odd} of {len(body)} rows do not have {width} columns")
@@ -68,7 +68,7 @@ def _delimiter(raw: str) -> str:
     return max(_DELIMITERS, key=evenness)
 
 
-def _header(rows: Sequence[Sequence[str]]) -> list[str]:
+def header_names(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the first row where it reads as names: each filled, none a number, none twice, and more rows follow."""
     if len(rows) < 2 or len(rows[0]) < 2:
         return []
@@ -77,7 +77,7 @@ def _header(rows: Sequence[Sequence[str]]) -> list[str]:
     return names if is_header else []
 
 
-def _paragraph(row: Sequence[str], names: Sequence[str]) -> str:
+def record(row: Sequence[str], names: Sequence[str]) -> str:
     """Return ``column: value`` lines; cells beyond the last name get their number, empty cells are left out."""
     lines = []
     for place, cell in enumerate(row):
