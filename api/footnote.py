@@ -217,7 +217,7 @@ class Footnote:
         if not paths:
             raise ConfigError("nothing to ingest: name at least one folder or file")
         opened = await self._writable(collection or self.settings.collection)
-        spending = await self._spending(opened.name)
+        spending = await self._spending(opened.name, counts_reuse=False)
 
         async def one_pass(queue: TextQueue | None) -> list[IngestReport]:
             return [await self._ingest(Path(path), opened, spending, on_progress, queue=queue) for path in paths]
@@ -331,13 +331,14 @@ class Footnote:
             return self.collection(name)
         return await self.create_collection(name)
 
-    async def _spending(self, name: str | None) -> Spending:
+    async def _spending(self, name: str | None, *, counts_reuse: bool = True) -> Spending:
         """Return the price and the limit of one command; ``name`` is None where the collection is made anew."""
         from ingest.cost import Spending
 
         config = self.collection(name).config if name in self.collections() else None
         embedder = await self.wiring.embedder(config)
-        return Spending(self.wiring.price(embedder.profile.model), limit=self.settings.ingest.max_cost)
+        price = self.wiring.price(embedder.profile.model)
+        return Spending(price, limit=self.settings.ingest.max_cost, counts_reuse=counts_reuse)
 
     async def _rebuild(
         self,

@@ -31,8 +31,11 @@ class Spending:
     paid, because it may have been; one that was refused does not.
     """
 
-    def __init__(self, price: Price | None, *, limit: float | None = None) -> None:
-        """Raise ConfigError for a limit where the price is not known: it could not be kept."""
+    def __init__(self, price: Price | None, *, limit: float | None = None, counts_reuse: bool = True) -> None:
+        """Raise ConfigError for a limit where the price is not known: it could not be kept.
+
+        ``counts_reuse`` is False in a run by batches: texts that a batch has just paid for look like known ones.
+        """
         if limit is not None and price is None:
             raise ConfigError(
                 "the price of this embedding model is not known, so a limit on the cost cannot be kept; "
@@ -40,6 +43,7 @@ class Spending:
             )
         self.price = price
         self.limit = limit
+        self.counts_reuse = counts_reuse
         self._limit_tokens = math.inf if limit is None or price is None or price.is_free else price.affordable(limit)
         self._paid = 0
         self._reserved = 0
@@ -164,6 +168,11 @@ class IngestEstimate:
         return sum(file.n_tokens for file in self.report.files if file.state == "indexed")
 
     @property
+    def batch_cost(self) -> float | None:
+        """What the same texts cost through the Batch API; None where that price is not known."""
+        return None if self.price is None else self.price.batch_cost(self.n_tokens)
+
+    @property
     def changes(self) -> Mapping[Change, int]:
         """How many files would be indexed as new, changed and renamed."""
         counted = Counter(file.change for file in self.report.files)
@@ -202,6 +211,7 @@ class IngestEstimate:
             "tokenizer": self.tokenizer,
             "price": None if self.price is None else asdict(self.price),
             "cost": self.cost,
+            "batch_cost": self.batch_cost,
             "currency": self.price.currency if self.price else "",
             "max_cost": self.max_cost,
             "exceeds_limit": self.exceeds_limit,

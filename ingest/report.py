@@ -43,8 +43,9 @@ class IngestReport:
 
     ``n_texts_embedded`` were sent to the embedder; ``n_texts_unreadable`` of them are in a language that it does not
     read, have no vector, and are found by keywords only. ``n_texts_reused`` are the chunks of the files indexed now
-    whose vectors were paid for before, or by another chunk of this run, and ``n_tokens_reused`` their tokens. ``cost``
-    is what the embedded tokens cost, None where the price is not known; ``currency`` is "" for the embedded model.
+    whose vectors were paid for before, or by another chunk of this run, and ``n_tokens_reused`` their tokens; both are
+    0 for a run by batches, which cannot tell them from what a batch has paid for. ``cost`` is what the embedded tokens
+    cost, None where the price is not known; ``currency`` is "" for the embedded model.
     ``stopped`` is the reason why the run ended before all files were read ("" otherwise); files it did not reach are
     listed as failed and retriable.
     """

@@ -392,8 +392,9 @@ class _Run:
             await asyncio.to_thread(
                 self._writer.replace, document, prepared.chunks, entry=entry, replaces=work.renamed_from
             )
-        self._n_texts_reused += len(prepared.chunks) - filled.n_texts
-        self._n_tokens_reused += prepared.n_tokens - filled.n_tokens
+        if self._spending.counts_reuse:
+            self._n_texts_reused += len(prepared.chunks) - filled.n_texts
+            self._n_tokens_reused += prepared.n_tokens - filled.n_tokens
         self._done(result)
 
     async def _close_empty(self, prepared: _Prepared) -> None:

@@ -40,6 +40,12 @@ class Price:
         """
         return float(_exact(self.per_million) * n_tokens / _MILLION)
 
+    def batch_cost(self, n_tokens: int) -> float | None:
+        """Return what ``n_tokens`` cost through the Batch API; None where that price is not known."""
+        if self.batch_per_million is None:
+            return None
+        return float(_exact(self.batch_per_million) * n_tokens / _MILLION)
+
     def affordable(self, amount: float) -> int:
         """Return how many tokens an amount buys at most. ValueError where they cost nothing.
 

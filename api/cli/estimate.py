@@ -29,6 +29,8 @@ def estimate_lines(estimate: IngestEstimate, *, verbose: bool = False) -> Iterab
     requests = f"about {estimate.n_requests:,} request{'' if estimate.n_requests == 1 else 's'}"
     yield f"to pay       {estimate.n_texts:,} chunks, {estimate.n_tokens:,} tokens, {requests}"
     yield f"cost         {_cost(estimate)}"
+    if estimate.batch_cost and estimate.price:
+        yield f"batch        {money(estimate.batch_cost, estimate.price.currency)} with --batch, within a day"
     if estimate.seconds is not None:
         yield f"time         about {_duration(estimate.seconds)}, at the rate of the last run"
     if estimate.exceeds_limit and estimate.max_cost is not None and estimate.price is not None:
