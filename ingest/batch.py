@@ -64,6 +64,14 @@ LONGEST_POLL_S = 600.0
 MAX_POLL_FAILURES = 20
 """Questions in a row without an answer, retries spent, before the wait is given up; the batch goes on."""
 
+_HELD_BACK = {
+    "failed": "the provider failed its batch as a whole",
+    "refused": "the provider refused its batch",
+    "cancelled": "its batch was cancelled",
+    "lost": "its batch is done, and the provider no longer has what came of it",
+}
+"""What to say of files whose vectors did not come, by the end of the batch."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -203,7 +211,7 @@ class Batches:
         bad = [batch for batch in self._ended if batch.holds_back]
         if not bad:
             return _HeldBackQueue(self._vectors, space, ON_ORDER)
-        reason = f"its batch was {bad[0].status}; order it again with --batch, or leave --batch out to pay in full"
+        reason = f"{_HELD_BACK[bad[0].status]}; order it again with --batch, or leave --batch out to pay in full"
         return _HeldBackQueue(self._vectors, space, reason)
 
     async def drop_stale(self) -> None:
@@ -350,16 +358,24 @@ class Batches:
     async def _collect(self, order: Order, batch: Batch) -> EndedBatch:
         folder = self._book.folder(order)
         paths: list[Path] = []
+        is_lost = False
         for file_id, name in ((batch.output_file_id, "output.jsonl"), (batch.error_file_id, "errors.jsonl")):
-            if file_id:
-                paths.append(folder / name)
-                if not paths[-1].exists():
-                    await download_file(self._client, file_id, paths[-1])
+            path = folder / name
+            if not file_id:
+                continue
+            try:
+                if not path.exists():
+                    await download_file(self._client, file_id, path)
+                paths.append(path)
+            except EndpointError as error:
+                if error.status not in (404, 410):
+                    raise
+                is_lost = True
         requests = await asyncio.to_thread(self._book.requests, order)
         taken = TakenReplies(self._vectors, order, requests)
         for path in paths:
             await asyncio.to_thread(taken.take, path)
-        ended = taken.ended(batch)
+        ended = taken.ended(batch, status="lost" if is_lost else batch.status)
         await self._forget(order, batch.output_file_id, batch.error_file_id)
         return ended
 

@@ -103,7 +103,12 @@ class OrderBook:
                 )
             for leftover in self._folder.glob(".*"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            yield
+            try:
+                yield
+            except OSError as error:
+                raise CollectionError(
+                    f"cannot keep batches in {self._folder}: {error}; free some space, and run the same command again"
+                ) from error
 
     def orders(self) -> list[Order]:
         """Return the orders that are not finished, the oldest first."""

@@ -25,8 +25,9 @@ __all__ = ["EndedBatch", "TakenReplies"]
 class EndedBatch:
     """What came of one batch.
 
-    ``status`` is the endpoint's (completed, expired, cancelled, failed), or "refused" where it was not even begun. Of
-    ``n_texts`` vectors were stored for ``n_stored``. ``problems`` say why not for the others.
+    ``status`` is the endpoint's (completed, expired, cancelled, failed), "refused" where it was not even begun, "lost"
+    where the endpoint no longer has the files of replies. Of ``n_texts`` vectors were stored for ``n_stored``;
+    ``problems`` say why not for the others.
     """
 
     id: str
@@ -38,7 +39,7 @@ class EndedBatch:
 
     @property
     def holds_back(self) -> bool:
-        """Whether what it lacks must not be paid in full unasked: it failed as a whole, or somebody cancelled it."""
+        """Whether what it lacks must not be paid in full unasked: it came to no good as a whole."""
         return self.status not in ("completed", "expired")
 
 
@@ -91,12 +92,12 @@ class TakenReplies:
         self._vectors.put(self._order.space, requested.addresses, embeddings)
         self._n_tokens += n_tokens
 
-    def ended(self, batch: Batch) -> EndedBatch:
+    def ended(self, batch: Batch, *, status: str) -> EndedBatch:
         """Return what came of the batch, now that all its files are read."""
         n_stored = sum(len(self._requests[custom_id].addresses) for custom_id in self._stored)
         return EndedBatch(
             id=batch.id,
-            status="cancelled" if batch.status == "canceled" else batch.status,
+            status="cancelled" if status == "canceled" else status,
             n_texts=self._order.n_texts,
             n_stored=n_stored,
             n_tokens=self._n_tokens,

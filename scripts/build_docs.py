@@ -231,7 +231,7 @@ def command_part(name: str, parser: argparse.ArgumentParser) -> str:
 
 def place(action: argparse.Action) -> str:
     named = written(action)
-    return {"+": f"{named} [{named} ...]", "?": f"[{named}]"}.get(str(action.nargs), named)
+    return {"+": f"{named} [{named} ...]", "*": f"[{named} ...]", "?": f"[{named}]"}.get(str(action.nargs), named)
 
 
 def written(action: argparse.Action) -> str:

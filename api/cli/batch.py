@@ -58,7 +58,7 @@ def batch_lines(report: BatchReport) -> Iterable[str]:
         yield from _ended_lines(batch)
     if report.under_way:
         named = ", ".join(batch_id or "not begun" for batch_id in report.under_way)
-        yield f"{len(report.under_way):,} batches under way with {report.n_texts_under_way:,} chunks: {named}"
+        yield f"batches under way: {len(report.under_way):,} with {report.n_texts_under_way:,} chunks ({named})"
     yield from report.notes
 
 

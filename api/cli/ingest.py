@@ -25,7 +25,7 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.batch:
         return await batch.run(args, settings)
     if n_on_order := OrderBook(settings.library).count():
-        note(f"{n_on_order:,} batches are on order; this run pays for their texts again: --batch collects them")
+        note(f"batches on order: {n_on_order:,}; this run pays for their texts again, --batch collects them")
     async with Footnote(settings) as footnote:
         with ingest_progress("ingest", quiet=args.quiet) as show:
             reports = await footnote.ingest(*args.paths, on_progress=show, rebuild=args.rebuild)

@@ -19,7 +19,7 @@ from api.cli.main import main
 from api.footnote import Footnote
 from ingest.batch import ON_ORDER, Batches
 from ingest.batch_orders import BatchLimits, OrderBook
-from rag.errors import AuthenticationError, CollectionLockedError, ConfigError, EndpointResponseError
+from rag.errors import AuthenticationError, CollectionError, CollectionLockedError, ConfigError, EndpointResponseError
 from rag.gateway.embeddings import EndpointEmbedder
 from tests.upstream import Fault, Upstream, embedding_of, error_body
 
@@ -242,7 +242,7 @@ async def test_a_batch_that_fails_as_a_whole_is_not_paid_in_full_unasked(
     run = await footnote.ingest_by_batch(docs)
     assert (run.exit_code, run.batch.ended[0].status) == (1, "failed")
     assert "Enqueued token limit reached" in run.batch.ended[0].problems[0]
-    assert "its batch was failed" in run.reports[0].failed[0].reason
+    assert "failed its batch as a whole" in run.reports[0].failed[0].reason
     assert n_sent(upstream) == 0
     upstream.batching.invalid = None
     assert (await footnote.ingest_by_batch(docs)).exit_code == 0, "and can be ordered again"
@@ -274,6 +274,33 @@ async def test_the_embedded_model_and_providers_without_batches_are_refused(tmp_
         async with Footnote.open(tmp_path / name, environ=environ) as footnote:
             with pytest.raises(ConfigError, match=said):
                 await footnote.ingest_by_batch(docs)
+
+
+async def test_replies_that_the_endpoint_no_longer_has_are_not_paid_again_unasked(footnote, upstream, docs: Path):
+    upstream.batching.n_polls = 1
+    await footnote.ingest_by_batch(docs, wait=False)
+    upstream.batching.files.clear()
+    run = await footnote.ingest_by_batch(docs)
+    assert (run.exit_code, run.batch.ended[0].status, n_sent(upstream)) == (1, "lost", 0)
+    assert "no longer has what came of it" in run.reports[0].failed[0].reason
+    assert (await footnote.ingest(docs))[0].exit_code == 0
+
+
+async def test_a_disk_that_cannot_be_written_to_is_told_and_nothing_is_lost(
+    footnote: Footnote, upstream: Upstream, docs: Path
+) -> None:
+    upstream.batching.n_polls = 0
+    async with small_batches(footnote) as (batches, embedder):
+        _, writer = batches.ordering(embedder, footnote.collection().space)
+        writer.add(b"a" * 32, "A text.", n_tokens=2)
+        writer.finish()
+        await batches.submit()
+    (order,) = (book := OrderBook(footnote.library.folder)).orders()
+    (book.folder(order) / "output.jsonl.part").mkdir()  # what cannot be written to
+    with pytest.raises(CollectionError, match=r"cannot keep batches .*run the same command again"):
+        await footnote.ingest_by_batch(docs)
+    (book.folder(order) / "output.jsonl.part").rmdir()
+    assert (await footnote.ingest_by_batch(docs)).batch.ended[0].n_stored == 1
 
 
 # --- interruptions
@@ -465,7 +492,7 @@ def rag(
 def test_the_command_submits_collects_and_says_so(upstream: Upstream, rag: Callable[..., Any], docs: Path) -> None:
     upstream.batching.n_polls = 1
     status, out, err = rag(str(docs), "--batch", "--no-wait")
-    assert (status, "1 batches under way" in out) == (0, True), err
+    assert (status, "batches under way: 1 with" in out) == (0, True), err
     assert f"{N_DOCUMENTS} files wait for their vectors; run the same command again" in out
     assert "--batch-cancel cancels" in err
     status, out, err = rag(str(docs), "--batch", "--json", "--quiet")
@@ -479,7 +506,7 @@ def test_an_ordinary_run_says_what_is_on_order(upstream: Upstream, rag: Callable
     upstream.batching.n_polls = 1000
     rag(str(docs), "--batch", "--no-wait", "--quiet")
     _, _, err = rag(str(docs), "--quiet")
-    assert "1 batches are on order; this run pays for their texts again" in err
+    assert "batches on order: 1; this run pays for their texts again" in err
     status, out, _ = rag("--batch-cancel", "--quiet")
     assert (status, "batch_0 cancelled" in out) == (0, True)
     assert rag("--batch-cancel")[:2] == (0, "no batches: nothing was on order\n")
