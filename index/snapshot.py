@@ -44,8 +44,13 @@ def write_snapshot(path: Path, content: bytes, description: Mapping[str, Any]) -
 
 
 def read_snapshot(path: Path) -> tuple[bytes, dict[str, Any]]:
-    """Return content and description. Raises FileNotFoundError, or DamagedIndexError for any byte out of place."""
-    data = path.read_bytes()
+    """Return content and description. Raises FileNotFoundError, or DamagedIndexError if any byte is not as written."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedIndexError(f"{path} cannot be read: {error}") from error
     if len(data) < _TAIL.size:
         raise DamagedIndexError(f"{path} is too short")
     length, magic = _TAIL.unpack_from(data, len(data) - _TAIL.size)

@@ -1,0 +1,49 @@
+"""A sample of the faults, the same ones at every run; ``python -m tests.faults --full`` tries them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import damage, plans, shim
+from tests.faults.campaign import Stage, Worker
+from tests.faults.scenes import SCENES, Scene
+from tests.upstream import Upstream
+
+pytestmark = pytest.mark.skipif(shim.why_not() != "", reason=shim.why_not())
+
+SAMPLE = {"kill": 3, "torn": 1, "full-short": 1, "eio-always": 1}
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    with Worker(tmp_path_factory.mktemp("worker")) as running:
+        yield running
+
+
+@pytest.fixture
+def stage(scene: Scene, tmp_path: Path, worker: Worker, upstream: Upstream) -> Stage:
+    return Stage(scene, tmp_path / "stage", worker, upstream)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_a_run_that_meets_a_fault_loses_nothing_and_is_finished_by_the_next(stage: Stage) -> None:
+    points = [point for mode, n in SAMPLE.items() for point in plans.sample(stage, mode, n, seed=SEED)]
+    outcomes = [stage.run(point) for point in points]
+    assert [outcome for outcome in outcomes if outcome.problems] == []
+    assert sum(outcome.where != "" for outcome in outcomes) >= len(outcomes) - 1, "the faults hardly ever struck"
+
+
+@pytest.mark.parametrize("scene", [SCENES[1]], ids=lambda scene: scene.name)
+def test_damaged_derived_files_never_answer_wrongly(stage: Stage) -> None:
+    verdicts = stage.injure(damage.DERIVED, 20, seed=SEED)
+    assert [found for found in verdicts if found[1] != "right"] == []
+
+
+@pytest.mark.parametrize("scene", [SCENES[1]], ids=lambda scene: scene.name)
+def test_damage_to_the_truth_is_an_error_of_ours_or_changes_no_search(stage: Stage) -> None:
+    verdicts = stage.injure(damage.TRUTH, 12, seed=SEED)
+    assert [found for found in verdicts if found[1] in ("crash", "wrong")] == []
