@@ -127,6 +127,7 @@ def _source_json(source: Source) -> JSON:
         "document": source.document_id,
         "title": source.title,
         "page": source.page,
+        "place": source.place,
         "start": source.start,
         "end": source.end,
         "headings": list(source.headings),

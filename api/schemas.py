@@ -159,6 +159,7 @@ class Source(_Reply):
     document: str
     title: str
     page: int | None
+    place: Annotated[str, Field(description="in words, as in a citation")]
     start: int
     end: int
     headings: list[str]

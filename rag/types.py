@@ -287,8 +287,8 @@ class Retrieval:
 class Source:
     """A numbered passage of the context: neighbouring hits of one document, merged. ``marker`` counts from 1.
 
-    ``text`` is the stored text's ``[start, end)``. ``chunk_ids`` are the hits in it, in order of place, and
-    ``chunk_starts`` where each of them begins in the document.
+    ``text`` is the stored text's ``[start, end)``; ``place`` says in words where it begins, as in a citation.
+    ``chunk_ids`` are the hits in it, in order of place, and ``chunk_starts`` where each begins in the document.
     """
 
     marker: int
@@ -302,6 +302,7 @@ class Source:
     score: float
     chunk_ids: tuple[str, ...]
     chunk_starts: tuple[int, ...] = ()
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,8 +367,8 @@ class Citation:
     """The words that support one statement of an answer.
 
     ``quote == document.text[start:end]``, cut from stored text. ``place`` says in words where that is: "page 3",
-    "slide 3", "§ Installation, line 40"; "" where the document is gone meanwhile. ``answer_start``/``answer_end`` is the
-    span of the statement in the answer's text; ``marker`` the number it carries there.
+    "slide 3", "§ Installation, line 40"; "" where the document is gone meanwhile. ``answer_start``/``answer_end`` is
+    the span of the statement in the answer's text; ``marker`` the number it carries there.
     """
 
     marker: int

@@ -20,11 +20,11 @@ __all__ = [
     "hit_lines",
     "ledger_lines",
     "note",
-    "place",
     "report_lines",
     "size",
     "source_lines",
     "status_lines",
+    "where",
 ]
 
 QUOTE_CHARACTERS = 400
@@ -49,15 +49,15 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} GB"
 
 
-def place(document: str, page: int | None, headings: Sequence[str] = ()) -> str:
-    """Return where something stands: the document, its page if it has pages, else its last heading.
+def where(document: str, place: str) -> str:
+    """Return where something stands: the document and its place in it, as a citation names it.
 
-    >>> place("guide.pdf", 12)
+    >>> where("guide.pdf", "page 12")
     'guide.pdf, page 12'
+    >>> where("guide.md", "§ Pumps, line 5")
+    'guide.md § Pumps, line 5'
     """
-    if page is not None:
-        return f"{document}, page {page}"
-    return f"{document} § {headings[-1]}" if headings else document
+    return document if not place else f"{document} {place}" if place.startswith("§") else f"{document}, {place}"
 
 
 def shown(quote: str) -> str:
@@ -121,29 +121,27 @@ def answer_footnotes(answer: Answer) -> Iterable[str]:
 
 
 def _footnote(citation: Citation) -> str:
-    where = citation.document
-    if citation.place:
-        where += f" {citation.place}" if citation.place.startswith("§") else f", {citation.place}"
-    return f"[{citation.marker}] {where}: “{shown(citation.quote)}”"
+    return f"[{citation.marker}] {where(citation.document, citation.place)}: “{shown(citation.quote)}”"
 
 
 def source_lines(sources: Iterable[Source]) -> Iterable[str]:
     """Yield the passages an answer was written from."""
     for source in sources:
-        yield f"[{source.marker}] {place(source.document_id, source.page, source.headings)} (score {source.score:.2f})"
+        yield f"[{source.marker}] {where(source.document_id, source.place)} (score {source.score:.2f})"
         yield from _wrapped(source.text)
 
 
-def hit_lines(hits: Iterable[Hit]) -> Iterable[str]:
-    """Yield hits with rank, score, place and text."""
-    for rank, hit in enumerate(hits, 1):
+def hit_lines(hits: Iterable[Hit], places: Iterable[str]) -> Iterable[str]:
+    """Yield hits with rank, score, place and text; ``places`` are in the order of the hits."""
+    for rank, (hit, place) in enumerate(zip(hits, places, strict=True), 1):
         legs = [
             f"{name} {score:.2f}"
             for name, score in (("vectors", hit.vector_score), ("keywords", hit.keyword_score))
             if score is not None
         ]
-        where = place(hit.chunk.document_id, hit.chunk.page, hit.chunk.headings)
-        yield f"{rank:2}. {hit.score:.2f}  {where}" + (f"  ({', '.join(legs)})" if legs else "")
+        yield f"{rank:2}. {hit.score:.2f}  {where(hit.chunk.document_id, place)}" + (
+            f"  ({', '.join(legs)})" if legs else ""
+        )
         yield from _wrapped(hit.chunk.text)
 
 

@@ -116,6 +116,7 @@ class _Packer:
             end=end,
             text=self._documents.text(document_id, start, end),
             page=self._documents.page_at(document_id, start),
+            place=self._documents.place_at(document_id, start),
             headings=passage.hits[0].chunk.headings,
             score=0.0,
             chunk_ids=(),

@@ -66,7 +66,7 @@ def instructions(extra: str = "") -> str:
 
 def render_source(source: Source, boundary: str) -> str:
     """Return one source as the model sees it: a line of its marker, title, page and heading path, then the text."""
-    place = [] if source.page is None else [f"page {source.page}"]
+    place = [] if source.page is None else [_one_line(source.place) or f"page {source.page}"]
     if source.headings:
         place.append(_one_line(" > ".join(source.headings)))
     where = f" ({'; '.join(place)})" if place else ""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from api.cli.main import MODULES, main
-from api.cli.output import place, report_lines, shown, size
+from api.cli.output import report_lines, shown, size, where
 from api.cli.parser import build_parser
 from ingest.report import FileResult, IngestReport
 from tests.upstream import Fault, Upstream
@@ -330,9 +330,9 @@ def test_asking_without_a_key_loads_only_what_it_needs(rag: Run, tmp_path: Path)
 
 def test_sizes_and_places_read_well() -> None:
     assert [size(0), size(1023), size(1536), size(5 * 2**30)] == ["0 B", "1023 B", "1.5 KB", "5.0 GB"]
-    assert place("a.pdf", 3, ("Intro",)) == "a.pdf, page 3"
-    assert place("a.md", None, ("Guide", "Set-up")) == "a.md § Set-up"
-    assert place("a.txt", None) == "a.txt"
+    assert where("a.pdf", "page 3") == "a.pdf, page 3"
+    assert where("a.md", "§ Set-up, line 4") == "a.md § Set-up, line 4"
+    assert where("a.txt", "") == "a.txt"
 
 
 def test_a_long_quote_is_shown_in_part_and_marked() -> None:
