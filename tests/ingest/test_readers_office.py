@@ -12,6 +12,8 @@ import pptx
 import pytest
 from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
@@ -273,3 +275,39 @@ def test_a_package_without_facts_has_none() -> None:
     start = relations.index("<Relationship ", relations.index("core-properties") - 200)
     without = relations[:start] + relations[relations.index("/>", relations.index("docProps/core.xml")) + 2 :]
     assert dict(read_bytes("a.docx", repacked(bare, {"_rels/.rels": without})).metadata) == {}
+
+
+@pytest.fixture(scope="module")
+def originals() -> dict[str, bytes]:
+    word = docx.Document()
+    word.add_heading("Title", 1)
+    word.add_paragraph("Text.", "List Bullet")
+    slides = pptx.Presentation()
+    slides.slides.add_slide(slides.slide_layouts[1]).shapes.title.text = "Title"
+    files = {"a.docx": saved(word), "a.pptx": saved(slides), "a.xlsx": saved(workbook())}
+    return files | {"a.odt": package({"content.xml": ODT})}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["a.docx", "a.pptx", "a.xlsx", "a.odt"]),
+    damage=st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), max_size=8),
+    inside=st.booleans(),
+)
+def test_a_damaged_package_ends_as_a_document_or_an_error(
+    originals: dict[str, bytes], name: str, damage: list[tuple[int, int]], inside: bool
+) -> None:
+    data = originals[name]
+    parts = {"a.docx": "word/document.xml", "a.pptx": "ppt/slides/slide1.xml", "a.xlsx": "xl/worksheets/sheet1.xml"}
+    part = parts.get(name, "content.xml")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        broken = bytearray(archive.read(part) if inside else data)
+    for place, byte in damage:
+        broken[place % len(broken)] = byte
+    try:
+        document = read_bytes(name, repacked(data, {part: bytes(broken)}) if inside else bytes(broken))
+    except DocumentReadError:
+        assert damage
+    else:
+        assert all(0 <= page.start <= page.end <= len(document.text) for page in document.pages)
+        assert all(0 <= heading.start <= len(document.text) for heading in document.headings)
