@@ -250,13 +250,14 @@ class Footnote:
 
         if not paths:
             raise ConfigError("nothing to ingest: name at least one folder or file")
-        is_there = (self.settings.library / "vectors.db").exists()
+        name = collection or self.settings.collection
         return await plan_ingest(
             [Path(path) for path in paths],
-            name=collection or self.settings.collection,
+            name=name,
             settings=self.settings,
             wiring=self.wiring,
-            library=self.library if is_there else None,
+            library=self.library if (self.settings.library / "vectors.db").exists() else None,
+            collection=self.collection(name) if name in self.collections() else None,
             rebuild=rebuild,
             on_progress=on_progress,
         )

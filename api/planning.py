@@ -28,12 +28,15 @@ async def plan_ingest(
     settings: Settings,
     wiring: Wiring,
     library: Library | None,
+    collection: Collection | None,
     rebuild: bool = False,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> list[IngestEstimate]:
-    """Return an estimate for each path, in the order in which they would be ingested; see ``Footnote.plan_ingest``."""
-    there = library.open_collection(name) if library is not None and name in library.collections() else None
-    old = None if rebuild else there
+    """Return an estimate for each path, in the order in which they would be ingested; see ``Footnote.plan_ingest``.
+
+    ``library`` and ``collection`` are None where there is none yet.
+    """
+    old = None if rebuild else collection
     embedder = await wiring.embedder(None if old is None else old.config)
     profile = embedder.profile
     price = wiring.price(profile.model)
@@ -43,9 +46,9 @@ async def plan_ingest(
     rehearsal = Rehearsal(name, config, old)
     texts = RehearsedTexts(library.vectors if library else None, space)
     uploads = (settings.library / "uploads" / name).resolve()
-    if there is not None and rebuild:
-        paths = [root for root in all_roots(there.runs(), paths, library=settings.library) if root.exists()]
-    rate = _tokens_per_s(library, there, profile.model)
+    if collection is not None and rebuild:
+        paths = [root for root in all_roots(collection.runs(), paths, library=settings.library) if root.exists()]
+    rate = _tokens_per_s(library, name, profile.model)
     estimates: list[IngestEstimate] = []
     n_before, left = 0, settings.ingest.max_cost
     for path in paths:
@@ -101,16 +104,15 @@ def _counting(wiring: Wiring, collection: Collection | None, profile: EmbedderPr
     return [f"tokens are counted with {tokenizer}; the endpoint counts in its own way, so they are an estimate"]
 
 
-def _tokens_per_s(library: Library | None, collection: Collection | None, model: str) -> float | None:
+def _tokens_per_s(library: Library | None, name: str, model: str) -> float | None:
     """Return how fast the last run embedded with this model, in this collection or else in another of the library."""
-    if library is None:
-        return None
-    names = library.collections()
-    others = [library.open_collection(name) for name in names if collection is None or name != collection.name]
-    for candidate in ([] if collection is None else [collection]) + others:
-        if candidate.config.model == model:
-            for run in reversed(candidate.runs()):
-                n_tokens, seconds = run.get("n_tokens_embedded"), run.get("seconds")
-                if isinstance(n_tokens, int) and isinstance(seconds, float) and n_tokens and seconds:
-                    return n_tokens / seconds
+    names = [] if library is None else sorted(library.collections(), key=lambda other: other != name)
+    for candidate in names:
+        assert library is not None
+        with library.open_collection(candidate) as collection:
+            runs = collection.runs() if collection.config.model == model else []
+        for run in reversed(runs):
+            n_tokens, seconds = run.get("n_tokens_embedded"), run.get("seconds")
+            if isinstance(n_tokens, int) and isinstance(seconds, float) and n_tokens and seconds:
+                return n_tokens / seconds
     return None

@@ -67,12 +67,12 @@ def survey(library: Library) -> CacheSurvey:
     used: dict[VectorSpace, dict[str, set[bytes]]] = {}
     saved: dict[VectorSpace, tuple[int, int]] = {}
     for name in library.collections():
-        collection = library.open_collection(name)
-        used.setdefault(collection.space, {})[name] = collection.addresses()
+        with library.open_collection(name) as collection:
+            used.setdefault(collection.space, {})[name] = collection.addresses()
+            runs = collection.runs()
         n_texts, n_tokens = saved.get(collection.space, (0, 0))
-        for run in collection.runs():
-            n_texts += _count(run, "n_texts_reused")
-            n_tokens += _count(run, "n_tokens_reused")
+        n_texts += sum(_count(run, "n_texts_reused") for run in runs)
+        n_tokens += sum(_count(run, "n_tokens_reused") for run in runs)
         saved[collection.space] = (n_texts, n_tokens)
     stats = library.vectors.stats()
     spaces = []
