@@ -36,7 +36,8 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     print("\n".join(batch_lines(done.batch)))
     for report in done.reports:
         files = tuple(file for file in report.files if file.reason != ON_ORDER)
-        print("\n".join(report_lines(replace(report, files=files), verbose=args.verbose)))
+        if files or report.removed or not done.n_files_waiting:
+            print("\n".join(report_lines(replace(report, files=files), verbose=args.verbose)))
     if done.n_files_waiting:
         print(f"{done.n_files_waiting:,} files wait for their vectors; run the same command again to collect them")
     return done.exit_code

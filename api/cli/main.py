@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     if problem := usage_problem(args):
-        parser.error(problem)
+        parser.error(f"{args.command}: {problem}")
     try:
         return asyncio.run(_run(args))
     except RagError as error:
