@@ -17,6 +17,7 @@ from ingest.packing import pack
 from rag.errors import (
     AuthenticationError,
     EmbeddingError,
+    EmbeddingInputError,
     EndpointError,
     EndpointResponseError,
     EndpointTimeoutError,
@@ -104,6 +105,19 @@ async def test_a_poisoned_text_fails_its_document_only(store: VectorStore) -> No
     outcomes = await asyncio.gather(*good, queue.fill(chunks("bad")), return_exceptions=True)
     assert [isinstance(outcome, EmbeddingError) for outcome in outcomes] == [False] * 15 + [True]
     assert all(is_stored(store, *(f"good {i}" for i in range(15))))
+
+
+async def test_a_text_that_can_never_be_embedded_fails_its_document_only(store: VectorStore) -> None:
+    class NarrowEmbedder(ScriptedEmbedder):
+        async def embed(self, texts: Sequence[str], *, kind: TextKind) -> Embeddings:
+            if "too long" in texts:
+                raise EmbeddingInputError("a text has 300 tokens and the model reads 254")
+            return await super().embed(texts, kind=kind)
+
+    queue = EmbeddingQueue(NarrowEmbedder(EmbeddingLimits(max_inputs=8), lambda texts: None), store, SPACE)
+    good = queue.fill(chunks(*(f"good {i}" for i in range(7))))
+    outcomes = await asyncio.gather(good, queue.fill(chunks("too long")), return_exceptions=True)
+    assert [isinstance(outcome, EmbeddingError) for outcome in outcomes] == [False, True]
 
 
 async def test_a_refused_key_stops_everything_at_once(store: VectorStore) -> None:

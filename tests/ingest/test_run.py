@@ -182,6 +182,33 @@ async def test_a_burst_of_rate_limits_is_ridden_out(tmp_path: Path, folder: Path
     assert report.exit_code == 0
 
 
+async def test_a_night_of_faults_loses_nothing_and_pays_nothing_twice(
+    footnote: Footnote, folder: Path, upstream: Upstream
+) -> None:
+    soon = {"retry-after-ms": "5"}
+    faults = [Fault(status=429, headers=soon), Fault(status=503, headers=soon), None, Fault(status=500, headers=soon)]
+    upstream.script("embeddings", None, *faults * 3)
+    report = await ingest(footnote, folder)
+    assert set(states(report).values()) == {"new"}
+    assert max(upstream.embedded.values()) == 1
+    assert report.exit_code == 0
+
+
+async def test_an_endpoint_that_is_gone_is_said_to_be_and_its_files_are_listed(
+    tmp_path: Path, folder: Path, upstream: Upstream
+) -> None:
+    environ = {"OPENAI_BASE_URL": upstream.base_url, "RAG_EMBEDDINGS_PATIENCE_S": "0.1"}
+    async with Footnote.open(tmp_path / "library", environ=environ) as footnote:
+        await footnote.wiring.new_config()
+        upstream.always("embeddings", Fault(status=503, headers={"retry-after-ms": "20"}))
+        report = await ingest(footnote, folder)
+        assert (report.exit_code, set(states(report).values())) == (1, {"failed"})
+        assert "no request has succeeded since" in report.stopped
+        assert all(file.retriable for file in report.files)
+        upstream.always("embeddings", Fault())
+        assert (await ingest(footnote, folder)).exit_code == 0
+
+
 async def test_the_vector_of_a_finished_request_is_never_paid_again(
     footnote: Footnote, folder: Path, upstream: Upstream
 ) -> None:
