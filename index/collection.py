@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -45,6 +45,8 @@ __all__ = [
     "Writer",
     "create_collection_files",
 ]
+
+_ATTEMPTS = 10  # searches, where a writer replaces what they find faster than it can be looked up
 
 
 class Collection:
@@ -105,7 +107,7 @@ class Collection:
 
     def search_vectors(self, vector: FloatArray, *, k: int) -> list[tuple[int, float]]:
         """Return at most ``k`` (row, cosine), best first, for a query vector of unit length."""
-        return self._confirmed(self._vector_leg.search(vector, k=k))
+        return self._confirmed(lambda: self._vector_leg.search(vector, k=k))
 
     def cosine_floor(self, vector: FloatArray) -> float:
         """Return the cosine that says nothing: about what an unrelated chunk has with ``vector`` (``index.fusion``)."""
@@ -113,16 +115,21 @@ class Collection:
 
     def search_keywords(self, query: str, *, k: int) -> list[tuple[int, float]]:
         """Return at most ``k`` (row, BM25) that share a term with the query, best first."""
-        return self._confirmed(self._keyword_leg.search(query, k=k))
+        return self._confirmed(lambda: self._keyword_leg.search(query, k=k))
 
     def refresh(self) -> None:
         """Bring both derived indexes up to date now, instead of at the next search."""
         self._vector_leg.refresh()
         self._keyword_leg.refresh()
 
-    def _confirmed(self, hits: list[tuple[int, float]]) -> list[tuple[int, float]]:
-        with self._database.reading() as connection:
-            there = store.chunk_ids(connection, [row for row, _ in hits])
+    def _confirmed(self, search: Callable[[], list[tuple[int, float]]]) -> list[tuple[int, float]]:
+        """Return the hits that are still there. Where one was replaced meanwhile, both versions were missed: try again."""
+        for _ in range(_ATTEMPTS):
+            hits = search()
+            with self._database.reading() as connection:
+                there = store.chunk_ids(connection, [row for row, _ in hits])
+            if len(there) == len(hits):
+                break
         return [hit for hit in hits if hit[0] in there]
 
     # --- reading -----------------------------------------------------------------------------------------------------
