@@ -123,7 +123,7 @@ class Collection:
         self._keyword_leg.refresh()
 
     def _confirmed(self, search: Callable[[], list[tuple[int, float]]]) -> list[tuple[int, float]]:
-        """Return the hits that are still there. Where one was replaced meanwhile, both versions were missed: try again."""
+        """Return the hits that are still there; where one was replaced meanwhile, search again for its new version."""
         for _ in range(_ATTEMPTS):
             hits = search()
             with self._database.reading() as connection:
