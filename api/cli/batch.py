@@ -13,6 +13,7 @@ from api.cli.progress import ingest_progress
 from api.footnote import Footnote
 from ingest.batch import ON_ORDER, BatchProgress, BatchReport
 from ingest.batch_replies import EndedBatch
+from rag.prices import money_or_unknown
 from rag.settings import Settings
 
 __all__ = ["cancel", "run"]
@@ -28,12 +29,18 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
             done = await footnote.ingest_by_batch(
                 *args.paths, wait=not args.no_wait, on_progress=show, on_batch=_progress(quiet=args.quiet)
             )
+        price = footnote.wiring.price(footnote.collection().config.model)
+    n_tokens = sum(batch.n_tokens for batch in done.batch.ended)
+    cost = price.batch_cost(n_tokens) if price else None
     if args.json:
-        print(json.dumps({"batch": done.batch.to_json()}, ensure_ascii=False))
+        spent = {"cost": cost, "currency": price.currency if price else ""}
+        print(json.dumps({"batch": {**done.batch.to_json(), **spent}}, ensure_ascii=False))
         for report in done.reports:
             print(json.dumps(report.to_json(), ensure_ascii=False))
         return done.exit_code
     print("\n".join(batch_lines(done.batch)))
+    if n_tokens:
+        print(f"batches: {n_tokens:,} tokens, {money_or_unknown(cost, price.currency if price else '')}")
     for report in done.reports:
         files = tuple(file for file in report.files if file.reason != ON_ORDER)
         if files or report.removed or not done.n_files_waiting:

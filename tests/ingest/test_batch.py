@@ -367,6 +367,20 @@ async def test_after_a_kill_the_same_command_goes_on_and_nothing_is_paid_twice(
     assert sorted(path.name for path in (footnote.library.folder / "batches").iterdir()) == ["lock"]
 
 
+async def test_ctrl_c_leaves_the_batch_going_and_says_how_to_go_on(
+    upstream: Upstream, footnote: Footnote, docs: Path, command: Callable[..., subprocess.Popen[str]]
+) -> None:
+    upstream.batching.silent_once = ("GET", "/batches/batch_0")
+    child = command("--batch", "--quiet")
+    waits = heard(upstream, "batches", "GET", "/batches/batch_0", 1)
+    assert await asyncio.to_thread(upstream.wait_until, waits, timeout_s=30)
+    child.send_signal(signal.SIGINT)
+    _, err = await asyncio.to_thread(child.communicate, timeout=30)
+    assert (child.returncode, "the same command goes on from there" in err, "Traceback" in err) == (130, True, False)
+    assert (await footnote.ingest_by_batch(docs)).exit_code == 0
+    assert (len(upstream.batching.batches), paid_once(upstream)) == (1, True)
+
+
 @pytest.mark.parametrize("n_calls", range(4))
 @pytest.mark.parametrize("family", ["files", "batches"])
 async def test_a_run_that_fails_at_any_call_is_gone_on_with(
@@ -517,6 +531,23 @@ def test_a_limit_on_the_cost_is_kept_before_anything_is_begun(upstream: Upstream
     status, _, err = rag(str(docs), "--batch", "--quiet", "--max-cost", "0.0001", *priced)
     assert (status, "the batches would cost up to" in err, upstream.batching.batches) == (1, True, {})
     assert rag(str(docs), "--batch", "--quiet", "--max-cost", "1", *priced)[0] == 0
+
+
+def test_a_run_by_batches_says_what_it_paid_and_claims_no_savings(upstream: Upstream, rag, docs: Path) -> None:
+    openai = {
+        "provider": "openai",
+        "base_url": upstream.base_url,
+        "api_key": "sk-test",
+        "model": "text-embedding-3-small",
+        "dimensions": "64",
+    }
+    settings = [word for name, value in openai.items() for word in ("--set", f"embeddings.{name}={value}")]
+    status, out, err = rag(str(docs), "--batch", "--quiet", "--json", *settings)
+    batch, report = map(json.loads, out.splitlines())
+    n_tokens = sum(ended["n_tokens"] for ended in batch["batch"]["ended"])
+    assert (status, batch["batch"]["currency"]) == (0, "USD"), err
+    assert batch["batch"]["cost"] == pytest.approx(n_tokens * 0.01 / 1e6)
+    assert (report["n_texts_reused"], report["n_tokens_reused"]) == (0, 0)
 
 
 @pytest.mark.parametrize(
