@@ -238,6 +238,7 @@ class Batches:
     async def submit(self) -> None:
         """Upload and begin every order that is not yet; one that the endpoint refuses is reported as ended."""
         for order in self._mine():
+            order = await self._looked_up(order)
             if order.batch_id:
                 continue
             try:
@@ -280,9 +281,7 @@ class Batches:
     async def cancel(self) -> None:
         """Ask for the end of every batch; what was not begun is forgotten. ``settle`` collects what they finished."""
         for order in self._mine():
-            if order.create_begun and not order.batch_id:
-                found = await find_batch(self._client, order.file_id)
-                order = order if found is None else self._book.note(order, batch_id=found.id)
+            order = await self._looked_up(order)
             if not order.batch_id:
                 await self._forget(order)
                 self._ended.append(EndedBatch("", "cancelled", order.n_texts, 0, 0, ("it was not begun yet",)))
@@ -321,6 +320,13 @@ class Batches:
     def _mine(self) -> list[Order]:
         return [order for order in self._book.orders() if order.base_url == self._base_url]
 
+    async def _looked_up(self, order: Order) -> Order:
+        """Return the order with the id of its batch, where it was begun by a process that did not hear the answer."""
+        if order.batch_id or not order.create_begun:
+            return order
+        found = await find_batch(self._client, order.file_id)
+        return order if found is None else self._book.note(order, batch_id=found.id)
+
     async def _uploaded(self, order: Order) -> Order:
         if order.file_id:
             return order
@@ -332,15 +338,13 @@ class Batches:
         return self._book.note(order, file_id=file.id)
 
     async def _begun(self, order: Order) -> Order:
-        batch = await find_batch(self._client, order.file_id) if order.create_begun else None
-        if batch is None:
-            order = self._book.note(order, create_begun=True)
-            batch = await create_batch(
-                self._client,
-                order.file_id,
-                endpoint=_line_url(self._base_url),
-                metadata={"made_by": "footnote", "order": order.token},
-            )
+        order = self._book.note(order, create_begun=True)
+        batch = await create_batch(
+            self._client,
+            order.file_id,
+            endpoint=_line_url(self._base_url),
+            metadata={"made_by": "footnote", "order": order.token},
+        )
         return self._book.note(order, batch_id=batch.id)
 
     async def _status_of(self, order: Order) -> Batch:
