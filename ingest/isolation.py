@@ -35,6 +35,8 @@ _MB = 1024 * 1024
 _START_TIMEOUT_S = 60.0
 _DYING_S = 5.0
 _REPLY_OVERHEAD_BYTES = 64 * _MB
+_GIVEN_UP = {-getattr(signal, name) for name in ("SIGABRT", "SIGTRAP", "SIGILL") if hasattr(signal, name)}
+"""How libraries in C end when memory does not suffice."""
 _MAX_AHEAD = 4
 _MAX_BYTES_AHEAD = 32 * _MB
 # -P: the folder we stand in may be a stranger's, and must not be where modules are looked for.
@@ -178,6 +180,13 @@ class IsolatedReaders:
             return DocumentReadError(
                 f"{failed}: the reading process was killed from outside, for want of memory as a rule; "
                 "close other programs and run it again",
+                retriable=True,
+            )
+        if child.exit_code in _GIVEN_UP:
+            return DocumentReadError(
+                f"{failed}: the reader gave up ({_ending(child.exit_code)}), because the file is damaged or needs more "
+                f"than {request.max_bytes // _MB:,} MB of memory; save it again, or allow more "
+                "(ingest.parse_memory_mb)",
                 retriable=True,
             )
         return DocumentReadError(

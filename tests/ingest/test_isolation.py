@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from api.footnote import Footnote
 from ingest.isolation import IsolatedReaders, ReadingLimits
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document
+from tests.upstream import Upstream
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "tests.ingest.hostile_readers:read"
@@ -45,7 +49,11 @@ def give(readers: IsolatedReaders, tmp_path: Path) -> Give:
 
 
 def n_children() -> int:
-    return len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+    found = 0
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended since
+            found += len(path.read_text().split())
+    return found
 
 
 def is_running(pid: int) -> bool:
@@ -140,7 +148,8 @@ def test_a_file_read_ahead_that_breaks_its_reader_fails_when_its_turn_comes(tmp_
         ("sleep 30", "not read within 1 s", True),
         ("hold 30", "not read within 1 s", True),
         ("segfault", r"the reader crashed \(signal SIGSEGV\)", False),
-        (f"signal {int(signal.SIGABRT)}", r"the reader crashed \(signal SIGABRT\)", False),
+        (f"signal {int(signal.SIGBUS)}", r"the reader crashed \(signal SIGBUS\)", False),
+        (f"signal {int(signal.SIGABRT)}", r"gave up \(signal SIGABRT\).* needs more than 256 MB of memory", True),
         (f"signal {int(signal.SIGKILL)}", "killed from outside, for want of memory", True),
         ("exit 3", "ended with exit code 3", False),
         ("raise", "ended with exit code 1", False),
@@ -275,6 +284,44 @@ def test_processes_end_with_their_parent_without_a_word(tmp_path: Path, fatal: s
 
 
 # --- and in a whole ingest
+
+
+async def test_a_file_that_takes_too_long_fails_and_the_others_are_indexed(tmp_path: Path, upstream: Upstream) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in "aceg":
+        (folder / f"{name}.md").write_text(f"# About {name}\n\nSome words on {name}.\n", encoding="utf-8")
+    # The parser of HTML takes time with the square of the depth: a minute for this.
+    (folder / "d.html").write_bytes(b"<div>" * 200_000 + b"deep" + b"</div>" * 200_000)
+    environ = {"OPENAI_BASE_URL": upstream.base_url, "RAG_INGEST_PARSE_TIMEOUT_S": "2"}
+    async with Footnote.open(tmp_path / "library", environ=environ) as footnote:
+        (report,) = await footnote.ingest(folder)
+        assert [file.state for file in report.files] == ["indexed", "indexed", "failed", "indexed", "indexed"]
+        (failed,) = report.failed
+        assert failed.reason == (
+            "cannot read 'd.html': it was not read within 2 s; convert it to a simpler format, or give it more time "
+            "(ingest.parse_timeout_s)"
+        )
+        assert failed.retriable
+        assert footnote.check() == []
+
+
+@linux
+async def test_a_run_that_is_stopped_while_a_file_is_read_ends_at_once(tmp_path: Path, upstream: Upstream) -> None:
+    path = tmp_path / "d.html"
+    path.write_bytes(b"<div>" * 200_000)
+    before = n_children()
+    async with Footnote.open(tmp_path / "library", environ={"OPENAI_BASE_URL": upstream.base_url}) as footnote:
+        run = asyncio.create_task(footnote.ingest(path))
+        assert await asyncio.to_thread(wait_until, lambda: n_children() > before)
+        await asyncio.sleep(0.5)
+        started = time.monotonic()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        await asyncio.get_running_loop().shutdown_default_executor()
+        assert time.monotonic() - started < 5
+    assert n_children() == before
 
 
 def test_asking_needs_no_processes() -> None:
