@@ -16,6 +16,7 @@ from ingest.embedding import EmbeddingQueue, EmbeddingStatus, EmbeddingStoppedEr
 from ingest.packing import pack
 from rag.errors import (
     AuthenticationError,
+    CollectionError,
     EmbeddingError,
     EmbeddingInputError,
     EndpointError,
@@ -238,3 +239,15 @@ def test_packing_takes_as_many_as_fit_and_never_none(
     assert sum(sizes[:n]) <= max_request_tokens
     fits_one_more = n < len(sizes) and n < max_inputs and sum(sizes[: n + 1]) <= max_request_tokens
     assert not fits_one_more
+
+
+async def test_nothing_more_is_paid_for_once_a_vector_could_not_be_stored(store: VectorStore) -> None:
+    def stored_no_more(texts: Sequence[str]) -> None:
+        store.close()
+
+    embedder = embedder_of(stored_no_more, max_inputs=1, concurrency=2)
+    queue = EmbeddingQueue(embedder, store, SPACE)
+    with pytest.raises(CollectionError, match="was closed"):
+        await queue.fill(chunks(*(f"text {i}" for i in range(50))))
+    await queue.aclose()
+    assert len(embedder.requests) <= 5  # two under way, and what was sent while the first reply was being stored
