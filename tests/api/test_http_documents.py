@@ -240,5 +240,6 @@ def test_a_collection_rebuilt_beside_the_service_is_seen_without_a_restart(
     assert known(client) == set(DOCUMENTS)
     folder = write(tmp_path / "more", {"bridge.md": "The Golden Gate Bridge was opened on 27 May 1937."})
     ingest(library, folder, rebuild=True)
-    assert "more/bridge.md" in cited(client, "When was the Golden Gate Bridge opened?")
-    assert known(client) == {*DOCUMENTS, "more/bridge.md"}
+    # The library is a copy without the folder it was made from: what was in that folder is gone, and was reported.
+    assert cited(client, "When was the Golden Gate Bridge opened?") == {"bridge.md"}
+    assert known(client) == {"bridge.md"}
