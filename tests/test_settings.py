@@ -57,7 +57,7 @@ def test_a_misspelt_setting_is_refused_with_the_likely_one(tmp_path: Path) -> No
 
 
 def test_broken_toml_is_refused_with_its_place(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not valid TOML.*line 1"):
+    with pytest.raises(ConfigError, match=r"not valid TOML.*line 1"):
         load_settings({}, file=write(tmp_path, "[chat\n"))
 
 
