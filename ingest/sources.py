@@ -132,9 +132,7 @@ class _Walk:
                 raise DocumentReadError(
                     f"cannot list {str(folder)!r}: {_cause(error)}; check its permissions", retriable=True
                 ) from error
-            yield Unreadable(
-                prefix.rstrip("/"), f"folder cannot be listed: {_cause(error)}; check its permissions"
-            )
+            yield Unreadable(prefix.rstrip("/"), f"folder cannot be listed: {_cause(error)}; check its permissions")
             return
         self._visited.add((status.st_dev, status.st_ino))
         if IGNORE_FILE in names:
