@@ -1,6 +1,6 @@
 """Two endless processes over one library: ``python -m tests.faults.soak write|read LIBRARY``.
 
-The writer replaces five documents again and again, and says when it holds the lock. The reader searches by both legs;
+The writer replaces twenty documents again and again, and says when it holds the lock. The reader searches by both legs;
 it ends with an error, or with the number of its searches once its standard input is closed.
 """
 
@@ -11,6 +11,7 @@ import os
 import re
 import select
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from index.collection import Collection
 from tests.index.shelving import open_or_create, shelve
 
 N_WORDS = 60
+N_DOCUMENTS = 20
+PAUSE_S = 0.02  # else all documents are replaced within a search, and no version of any stays long enough to be found
 _WORD = re.compile(r"(?<=zebra )\w+x\d+(?= )")
 
 
@@ -29,7 +32,8 @@ def write(folder: Path) -> None:
         sys.stdout.flush()
         for n in itertools.count():
             text = " ".join(f"zebra v{n}x{os.getpid()}" for _ in range(N_WORDS // 2))
-            shelve(library, collection, writer, f"{n % 5}.txt", text)
+            shelve(library, collection, writer, f"{n % N_DOCUMENTS}.txt", text)
+            time.sleep(PAUSE_S)
 
 
 def look(collection: Collection) -> None:
