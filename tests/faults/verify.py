@@ -44,10 +44,13 @@ def problems_in(library: Path, reference: Path, *, done: list[str], finished: bo
     """
     versions: dict[str, Version] = json.loads(reference.read_text(encoding="utf-8"))
     before, after = versions["before"], versions["after"]
-    if not (library / "vectors.db").exists() or not (library / "collections" / "main" / "collection.db").exists():
-        gone = bool(before) or bool(done) or finished
-        return {"problems": ["the collection is gone"] if gone else [], "derived": "none yet", "new": 0}
+    gone = bool(before) or bool(done) or finished
+    none_yet = {"problems": ["the collection is gone"] if gone else [], "derived": "none yet", "new": 0}
+    if not (library / "vectors.db").exists():
+        return none_yet
     with Library.open(library) as opened:
+        if "main" not in opened.collections():
+            return none_yet
         collection = opened.open_collection("main")
         status = collection.status()
         derived = f"{status.vectors.state}/{status.keywords.state}"
