@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from ingest.batch import BatchProgress, BatchReport, BatchRun
     from ingest.cost import IngestEstimate, Spending
     from ingest.report import FileResult, IngestReport
-    from ingest.run import IngestProgress, TextQueue
+    from ingest.run import TextQueue
+    from ingest.tally import IngestProgress
 
 __all__ = ["Footnote"]
 
@@ -388,19 +389,17 @@ class Footnote:
         alone: bool = False,
         queue: TextQueue | None = None,
     ) -> IngestReport:
-        from ingest.run import ingest
+        from ingest.run import Intake, ingest
 
+        library = self.library.folder
+        intake = Intake(path, library, self.wiring.walk_rules(), alone=alone, limits=self.wiring.reading_limits())
         async with self._writing[collection.name]:  # uploads wait for each other; another process is an error
             return await ingest(
-                path,
+                intake,
                 collection=collection,
                 vectors=self.library.vectors,
                 embedder=await self.wiring.embedder(collection.config),
                 tokenizer=self.wiring.tokenizer(collection.config.tokenizer),
-                rules=self.wiring.walk_rules(),
-                library=self.library.folder,
-                alone=alone,
-                limits=self.wiring.reading_limits(),
                 queue=queue,
                 spending=spending,
                 on_progress=on_progress,

@@ -12,7 +12,8 @@ from index.vector_store import VectorSpace, VectorStore
 from ingest.cost import IngestEstimate
 from ingest.rehearsal import Rehearsal, RehearsedTexts, n_requests
 from ingest.roots import all_roots
-from ingest.run import IngestProgress, rehearse
+from ingest.run import Intake, rehearse
+from ingest.tally import IngestProgress
 from rag.settings import Settings
 from rag.types import EmbedderProfile
 
@@ -52,16 +53,13 @@ async def plan_ingest(
     estimates: list[IngestEstimate] = []
     n_before, left = 0, settings.ingest.max_cost
     for path in paths:
+        alone = rebuild and path.resolve() == uploads
         report = await rehearse(
-            path,
+            Intake(path, settings.library, wiring.walk_rules(), alone=alone, limits=wiring.reading_limits()),
             rehearsal=rehearsal,
             texts=texts,
-            embedder=embedder,
+            limits=profile.limits,
             tokenizer=wiring.tokenizer(config.tokenizer),
-            rules=wiring.walk_rules(),
-            library=settings.library,
-            alone=rebuild and path.resolve() == uploads,
-            limits=wiring.reading_limits(),
             on_progress=on_progress,
         )
         sizes, n_before = texts.sizes[n_before:], len(texts.sizes)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from api.cli.output import note
-from ingest.run import IngestProgress
+from ingest.tally import IngestProgress
 from rag.prices import money
 
 __all__ = ["ingest_progress"]

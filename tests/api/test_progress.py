@@ -6,7 +6,7 @@ import pytest
 
 from api.cli.progress import ingest_progress
 from ingest.embedding import EmbeddingStatus
-from ingest.run import IngestProgress
+from ingest.tally import IngestProgress
 
 
 def test_a_pause_says_who_is_waited_for_why_and_how_long(capsys: pytest.CaptureFixture[str]) -> None:
