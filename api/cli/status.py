@@ -18,10 +18,11 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     async with Footnote(settings) as footnote:
         status = footnote.status()
         problems = footnote.check() if args.check else None
-        entries = [entry for entry in footnote.ledger().values() if args.files in ("all", entry.state)]
+        ledger = footnote.ledger().values() if args.files else ()  # read only where its files are asked for
+        entries = [entry for entry in ledger if args.files in ("all", entry.state)]
     if args.json:
         print(json.dumps({**asdict(status), "problems": problems}, ensure_ascii=False))
-        for entry in entries if args.files else ():
+        for entry in entries:
             print(json.dumps(asdict(entry), ensure_ascii=False))
     else:
         print("\n".join(status_lines(status, problems)))
