@@ -45,6 +45,8 @@ class Request:
 
     path: str
     document_id: str
+    name: str
+    member: tuple[str, ...]
     timeout_s: float
     max_bytes: int
     max_chars: int
@@ -81,7 +83,7 @@ def main(reader: str) -> None:
 
 def _reply(read: Read, request: Request) -> Reply:
     try:
-        document = read(Path(request.path), document_id=request.document_id)
+        document = read(Path(request.path), document_id=request.document_id, name=request.name, member=request.member)
     except UnsupportedFormatError as error:
         return Reply("unsupported", message=str(error))
     except DocumentReadError as error:

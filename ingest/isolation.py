@@ -29,7 +29,7 @@ from ingest.child import LENGTH, Reply, Request
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document
 
-__all__ = ["IsolatedReaders", "ReadingLimits"]
+__all__ = ["IsolatedReaders", "ReadingLimits", "ToRead"]
 
 _MB = 1024 * 1024
 _START_TIMEOUT_S = 60.0
@@ -41,6 +41,21 @@ _MAX_AHEAD = 4
 _MAX_BYTES_AHEAD = 32 * _MB
 # -P: the folder we stand in may be a stranger's, and must not be where modules are looked for.
 _BOOT = "import sys; sys.path[:] = {path!r}; from ingest.child import main; main({reader!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class ToRead:
+    """A file to read, of about ``size`` bytes.
+
+    The ending of ``name`` says what it is ("": that of the document id). ``member`` is where in the file the document
+    is, for one inside an archive: its path there, one for each archive inside another.
+    """
+
+    path: Path
+    document_id: str
+    size: int
+    name: str = ""
+    member: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +71,16 @@ class ReadingLimits:
     memory_mb: int = 1024
     chars: int = 20_000_000
 
-    def request(self, path: Path, document_id: str, size: int) -> Request:
-        """Return the request to read a file of ``size`` bytes within these limits."""
+    def request(self, file: ToRead) -> Request:
+        """Return the request to read a file within these limits."""
         return Request(
-            path=str(path),
-            document_id=document_id,
-            timeout_s=self.timeout_s * (1 + size / (20 * _MB)),
-            max_bytes=self.memory_mb * _MB + 20 * size,
-            max_chars=self.chars + 20 * size,
+            path=str(file.path),
+            document_id=file.document_id,
+            name=file.name or file.document_id,
+            member=file.member,
+            timeout_s=self.timeout_s * (1 + file.size / (20 * _MB)),
+            max_bytes=self.memory_mb * _MB + 20 * file.size,
+            max_chars=self.chars + 20 * file.size,
         )
 
 
@@ -105,22 +122,22 @@ class IsolatedReaders:
         for child in children:
             child.end()
 
-    def announce(self, files: Iterable[tuple[Path, str, int]]) -> None:
-        """Say which files (path, document id, size) will be asked for, in this order, so that they can be read ahead.
+    def announce(self, files: Iterable[ToRead]) -> None:
+        """Say which files will be asked for, in this order, so that they can be read ahead.
 
         A file of more than 32 MB is not: documents that wait are held in memory.
         """
         with self._changing:
-            small = (file for file in files if file[2] <= _MAX_BYTES_AHEAD)
-            self._announced = (self._limits.request(*file) for file in small)
+            small = (file for file in files if file.size <= _MAX_BYTES_AHEAD)
+            self._announced = (self._limits.request(file) for file in small)
 
-    def read(self, path: Path, *, document_id: str, size: int) -> Document:
-        """Read a file of about ``size`` bytes. Waits for it, one file for each thread that asks.
+    def read(self, file: ToRead) -> Document:
+        """Read a file. Waits for it, one file for each thread that asks.
 
         Raises UnsupportedFormatError and DocumentReadError as the reader does, DocumentReadError where the file breaks
         a limit or the reader, RagError where no process can be started.
         """
-        request = self._limits.request(path, document_id, size)
+        request = self._limits.request(file)
         with self._changing:
             self._read_ahead()
             child = self._ahead.pop(request, None) or self._sent(request)

@@ -22,7 +22,7 @@ from index.vector_store import VectorSpace, VectorStore
 from ingest.chunking import chunk
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
-from ingest.isolation import IsolatedReaders, ReadingLimits
+from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead
 from ingest.plan import Work
 from ingest.readers import reader_name
 from ingest.rehearsal import Rehearsal, RehearsedTexts
@@ -173,6 +173,11 @@ def _without(library: Path, root: Path, rules: WalkRules) -> WalkRules:
     return dataclasses.replace(rules, exclude=(*rules.exclude, f"/{library.relative_to(root).as_posix()}/"))
 
 
+def _to_read(work: Work) -> ToRead:
+    found = work.found
+    return ToRead(found.path, found.id, found.size, name=found.name, member=found.member)
+
+
 class _Gate:
     """Lets tokens in up to a bound; a document larger than the bound passes alone."""
 
@@ -218,7 +223,7 @@ class _Run:
 
     async def execute(self, rules: WalkRules) -> None:
         plan = await asyncio.to_thread(self._survey.plan, rules)
-        self._readers.announce((work.found.path, work.found.id, work.found.size) for work in plan.work)
+        self._readers.announce(_to_read(work) for work in plan.work)
         try:
             async with asyncio.TaskGroup() as group:
                 for work in plan.work:
@@ -248,7 +253,7 @@ class _Run:
             group.create_task(self._embed_and_write(prepared))
 
     def _prepare(self, work: Work) -> _Prepared:
-        document = self._readers.read(work.found.path, document_id=work.found.id, size=work.found.size)
+        document = self._readers.read(_to_read(work))
         chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
         return _Prepared(work, document, chunks)
 
@@ -330,6 +335,6 @@ class _Run:
             n_chunks=result.n_chunks,
             n_tokens=result.n_tokens,
             warnings=result.warnings,
-            reader=reader_name(found.path),
+            reader=reader_name(found.name),
             updated_at=time.time(),
         )

@@ -48,7 +48,11 @@ class WalkRules:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file to read. ``id`` is its path relative to the root, with forward slashes, exactly as the disk spells it."""
+    """A file to read. ``id`` is its path relative to the root, with forward slashes, exactly as the disk spells it.
+
+    The ending of ``name`` says what it is. ``member`` is empty, or for a file inside an archive its path there (one for
+    each archive inside another); ``path``, times and inode are then the archive's.
+    """
 
     path: Path
     id: str
@@ -56,6 +60,8 @@ class Found:
     mtime_ns: int
     ctime_ns: int
     inode: int
+    name: str
+    member: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +222,7 @@ def _file(path: Path, entry_id: str, status: os.stat_result, rules: WalkRules) -
         return Skipped(entry_id, f"not a file but {_kind(status.st_mode)}")
     if status.st_size > rules.max_bytes:
         return Skipped(entry_id, f"{status.st_size:,} bytes, more than the limit of {rules.max_bytes:,} (max_bytes)")
-    return Found(path, entry_id, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return Found(path, entry_id, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, path.name)
 
 
 def _ignore_file(path: Path, entry_id: str) -> IgnoreRules:

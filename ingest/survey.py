@@ -58,7 +58,7 @@ class Survey:
                 out_of_sight.append(item.id)
         keep = {path for path in ledger if any(is_under(path, folder) for folder in out_of_sight)}
         keep |= {path for path in ledger if not self._covers(path)} | set(self._tally.files)
-        readers = {file.id: reader_name(file.path) for file in found}
+        readers = {file.id: reader_name(file.name) for file in found}
         known, unsure = triage(found, ledger, readers)
         plan = plan_changes(known, list(self._hashed(unsure)), ledger, readers, keep=keep)
         self._tally.n_files = len(self._tally.files) + len(plan.known) + len(plan.work)

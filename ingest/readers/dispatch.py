@@ -139,20 +139,24 @@ def supported(path: PurePath) -> bool:
     return path.suffix.lower() in READERS
 
 
-def reader_name(path: PurePath) -> str:
-    """Return the name and version of the reader that the ending asks for, "pdf/1" say."""
-    return str(READERS.get(path.suffix.lower(), _TEXT))
+def reader_name(name: str) -> str:
+    """Return the name and version of the reader that the ending of a file's name asks for, "pdf/1" say."""
+    return str(READERS.get(PurePath(name).suffix.lower(), _TEXT))
 
 
-def read(path: Path, *, document_id: str, data: bytes | None = None) -> Document:
+def read(
+    path: Path, *, document_id: str, name: str = "", member: tuple[str, ...] = (), data: bytes | None = None
+) -> Document:
     """Read a file into a document; ``data`` are its bytes where the caller has them.
+
+    The ending of ``name`` ("": that of the id) says what it is.
 
     The title is the file's own, else the stem of its name. A document without text is a document, with a warning.
     Raises UnsupportedFormatError for what no reader reads, DocumentReadError for what cannot be read.
     """
     if data is None:
         data = _bytes(path, document_id)
-    reader = _reader(document_id, data)
+    reader = _reader(document_id, name or document_id, data)
     try:
         reading = reader.read(data, document_id)
     except RagError:
@@ -189,9 +193,9 @@ def _bytes(path: Path, document_id: str) -> bytes:
         ) from error
 
 
-def _reader(document_id: str, data: bytes) -> Reader:
+def _reader(document_id: str, name: str, data: bytes) -> Reader:
     """Choose by content first: a PDF is one whatever its name, and what is not text is not read as such."""
-    suffix = PurePosixPath(document_id).suffix.lower()
+    suffix = PurePosixPath(name).suffix.lower()
     if b"%PDF-" in data[:_PDF_MARK_WITHIN] and (suffix == ".pdf" or data.startswith(b"%PDF-")):
         return _PDF
     reader = READERS.get(suffix, _TEXT)

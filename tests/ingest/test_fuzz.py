@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.chunking import chunk
-from ingest.isolation import IsolatedReaders, ReadingLimits
+from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead
 from rag.errors import DocumentReadError
 from rag.types import ChunkingSettings, Document
 from tests.fakes import WordTokenizer
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_read_or_refused(
 
 def read_or_refusal(readers: IsolatedReaders, path: Path, size: int) -> Document | str:
     try:
-        return readers.read(path, document_id=path.name, size=size)
+        return readers.read(ToRead(path, path.name, size))
     except DocumentReadError as error:
         return str(error)
 

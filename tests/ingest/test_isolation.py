@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from api.footnote import Footnote
-from ingest.isolation import IsolatedReaders, ReadingLimits
+from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document
 from tests.upstream import Upstream
@@ -33,7 +33,7 @@ def read_order(readers: IsolatedReaders, folder: Path, order: str) -> Document:
     """Read a file that tells the reader what to do."""
     path = folder / f"order{threading.get_ident()}.txt"
     path.write_text(order, encoding="utf-8")
-    return readers.read(path, document_id="order.txt", size=len(order))
+    return readers.read(ToRead(path, "order.txt", len(order)))
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_document_comes_back_as_the_reader_made_it() -> None:
 
     path = ROOT / "examples/docs/vue/glossary.md"
     with IsolatedReaders() as readers:
-        found = readers.read(path, document_id="vue/glossary.md", size=path.stat().st_size)
+        found = readers.read(ToRead(path, "vue/glossary.md", path.stat().st_size))
     assert found == read(path, document_id="vue/glossary.md")
     assert found.headings
 
@@ -88,9 +88,9 @@ def test_what_a_reader_refuses_is_refused_in_its_words(tmp_path: Path) -> None:
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     with IsolatedReaders() as readers:
         with pytest.raises(UnsupportedFormatError, match=r"^cannot read 'a\.png': it is a PNG image"):
-            readers.read(picture, document_id="a.png", size=108)
+            readers.read(ToRead(picture, "a.png", 108))
         with pytest.raises(DocumentReadError, match="No such file") as caught:
-            readers.read(gone, document_id="gone.txt", size=0)
+            readers.read(ToRead(gone, "gone.txt", 0))
     assert caught.value.retriable
 
 
@@ -102,7 +102,7 @@ def test_names_that_are_not_text_reach_the_reader(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.txt")
     path.write_text("say hello", encoding="utf-8")
     with IsolatedReaders(LIMITS, reader=HOSTILE) as readers:
-        assert readers.read(path, document_id=path.name, size=9).id == path.name
+        assert readers.read(ToRead(path, path.name, 9)).id == path.name
 
 
 def test_what_a_reader_prints_goes_nowhere(give: Give, capfd: pytest.CaptureFixture[str]) -> None:
@@ -115,11 +115,11 @@ def test_announced_files_are_read_before_they_are_asked_for(tmp_path: Path) -> N
     for path in paths:
         path.write_text("sleep 0.5", encoding="utf-8")
     with IsolatedReaders(LIMITS, reader=HOSTILE, n_ahead=3) as readers:
-        readers.announce((path, path.name, 9) for path in paths)
-        readers.read(paths[0], document_id=paths[0].name, size=9)
+        readers.announce(ToRead(path, path.name, 9) for path in paths)
+        readers.read(ToRead(paths[0], paths[0].name, 9))
         time.sleep(0.8)
         started = time.monotonic()
-        found = [readers.read(path, document_id=path.name, size=9).id for path in paths[1:]]
+        found = [readers.read(ToRead(path, path.name, 9)).id for path in paths[1:]]
         assert time.monotonic() - started < 0.4
     assert found == ["1.txt", "2.txt", "3.txt"]
 
@@ -130,10 +130,10 @@ def test_a_file_read_ahead_that_breaks_its_reader_fails_when_its_turn_comes(tmp_
     with IsolatedReaders(LIMITS, reader=HOSTILE, n_ahead=2) as readers:
         for name, order in orders.items():
             (tmp_path / name).write_text(order, encoding="utf-8")
-        readers.announce((tmp_path / name, name, 9) for name in orders)
+        readers.announce(ToRead(tmp_path / name, name, 9) for name in orders)
         for name in orders:
             try:
-                told.append(readers.read(tmp_path / name, document_id=name, size=9).text)
+                told.append(readers.read(ToRead(tmp_path / name, name, 9)).text)
             except DocumentReadError as error:
                 told.append(str(error)[:31])
     assert told == ["a", "cannot read 'b.txt': the reader", "cannot read 'c.txt': it was not", "d"]
@@ -165,7 +165,7 @@ def test_a_reader_that_breaks_fails_its_file_and_no_other(give: Give, order: str
 
 
 def test_time_and_memory_grow_with_the_file() -> None:
-    small, large = (LIMITS.request(Path("a"), "a", size) for size in (0, 20 * 1024 * 1024))
+    small, large = (LIMITS.request(ToRead(Path("a"), "a", size)) for size in (0, 20 * 1024 * 1024))
     assert (small.timeout_s, large.timeout_s) == (1.0, 2.0)
     assert large.max_bytes - small.max_bytes == 20 * 20 * 1024 * 1024
     assert large.max_chars > 20 * 20 * 1024 * 1024
@@ -244,12 +244,12 @@ def test_a_close_ends_what_is_being_read(tmp_path: Path) -> None:
 
 PARENT = """
 import sys, pathlib
-from ingest.isolation import IsolatedReaders, ReadingLimits
+from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead
 readers = IsolatedReaders(ReadingLimits(timeout_s=60), reader="tests.ingest.hostile_readers:read")
 path = pathlib.Path(sys.argv[1])
 print("started", flush=True)
 try:
-    readers.read(path, document_id="order.txt", size=1)
+    readers.read(ToRead(path, "order.txt", 1))
 finally:
     readers.close()
 """

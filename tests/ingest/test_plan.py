@@ -13,7 +13,7 @@ SEEN = OLD / 1e9 + 3600
 
 
 def file(path: str, *, size: int = 3, mtime_ns: int = OLD, inode: int = 1) -> Found:
-    return Found(Path(path), path, size, mtime_ns, mtime_ns, inode)
+    return Found(Path(path), path, size, mtime_ns, mtime_ns, inode, path)
 
 
 def entry(

@@ -36,7 +36,15 @@ def test_a_found_file_carries_its_status(tmp_path: Path) -> None:
     _make(tmp_path, "a/b.txt")
     status = (tmp_path / "a/b.txt").stat()
     assert list(walk(tmp_path)) == [
-        Found(tmp_path / "a/b.txt", "a/b.txt", status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        Found(
+            tmp_path / "a/b.txt",
+            "a/b.txt",
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_ino,
+            "b.txt",
+        )
     ]
 
 
