@@ -32,6 +32,7 @@ _SERVER = "server_error"
 
 TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.QuestionError: ErrorRow(400, _REQUEST, "invalid_question"),
+    errors.QuestionSetError: ErrorRow(400, _REQUEST, "invalid_question_set"),
     errors.UnsupportedFormatError: ErrorRow(415, _REQUEST, "unsupported_format"),
     errors.DocumentReadError: ErrorRow(422, _REQUEST, "document_unreadable"),
     errors.CollectionNotFoundError: ErrorRow(404, _REQUEST, "collection_not_found"),

@@ -224,13 +224,19 @@ class Wiring:
 
     async def generator(self) -> Generator:
         """Return who writes answers."""
-        choice = self.choice("chat")
-        if choice.kind == "local":
+        if self.choice("chat").kind == "local":
             from rag.local.extractive import ExtractiveGenerator  # late: not needed where a chat model writes
 
             return ExtractiveGenerator(self.local_embedder())
-        model = await self.model(choice)
-        return ChatGenerator(ChatClient(self.client(choice)), model=model)
+        client, model = await self.chat()
+        return ChatGenerator(client, model=model)
+
+    async def chat(self) -> tuple[ChatClient, str]:
+        """Return the chat endpoint and the model to ask there. Raises ConfigError where none is set."""
+        choice = self.choice("chat")
+        if choice.kind == "local":
+            raise ConfigError("this needs a chat model, and none is set; set OPENAI_API_KEY, or see `rag doctor`")
+        return ChatClient(self.client(choice)), await self.model(choice)
 
     async def moderator(self) -> Moderator | None:
         """Return who moderates; None when nobody does."""

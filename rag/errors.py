@@ -25,6 +25,7 @@ __all__ = [
     "IndexMismatchError",
     "ModerationError",
     "QuestionError",
+    "QuestionSetError",
     "QuotaExhaustedError",
     "RagError",
     "RateLimitError",
@@ -42,6 +43,10 @@ class ConfigError(RagError):
 
 class QuestionError(RagError):
     """A question cannot be asked: it is empty, say."""
+
+
+class QuestionSetError(RagError):
+    """A set of questions for an evaluation is not in the form it must have, or names what is not there."""
 
 
 class DocumentReadError(RagError):
