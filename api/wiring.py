@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from api.choice import Choice, Family, choose
 from index.records import CollectionConfig
 from rag.answering.chat_generator import ChatGenerator
+from rag.answering.chat_reranker import ChatReranker
 from rag.answering.moderation import ModerationPolicy
-from rag.contracts import Embedder, Generator, Moderator, Tokenizer
+from rag.contracts import Embedder, Generator, Moderator, Reranker, Tokenizer
 from rag.errors import ConfigError, EndpointError, IndexMismatchError
 from rag.gateway.chat import ChatClient
 from rag.gateway.embeddings import EndpointEmbedder
@@ -18,6 +20,7 @@ from rag.gateway.endpoint import Endpoint, EndpointClient
 from rag.gateway.models import list_models
 from rag.gateway.moderations import EndpointModerator
 from rag.gateway.providers import embedder_profile
+from rag.gateway.rerank import EndpointReranker
 from rag.gateway.transport import Transport
 from rag.local.embedder import LOCAL_MODEL, LocalEmbedder
 from rag.prices import FREE, Price, known_price
@@ -36,6 +39,10 @@ CHAT_TOKENIZER = "o200k_base"
 
 MAX_CONCURRENCY = 32
 """Embeddings requests under way at once, where no setting says and the endpoint bears it."""
+
+
+_SAID_BY_NAME: Mapping[Family, str] = {"embeddings": "embed", "rerank": "rerank"}
+"""What the names of models of a family have in them; a chat model is one that has none of it."""
 
 
 class Wiring:
@@ -78,8 +85,9 @@ class Wiring:
             names = [model.id for model in await list_models(self.client(choice))]
         except EndpointError as error:
             raise ConfigError(f"no model is named for {choice.family}, and {error}; set {setting}") from error
-        embeds = [name for name in names if "embed" in name.lower()]
-        fitting = embeds if choice.family == "embeddings" and embeds else [name for name in names if name not in embeds]
+        special = {family: [name for name in names if word in name.lower()] for family, word in _SAID_BY_NAME.items()}
+        others = [name for name in names if not any(name in found for found in special.values())]
+        fitting = special.get(choice.family) or others
         if len(fitting) != 1:
             listed = ", ".join(fitting[:20]) or "none"
             raise ConfigError(
@@ -248,6 +256,16 @@ class Wiring:
 
             return WordModerator()
         return EndpointModerator(self.client(choice), model=await self.model(choice))
+
+    async def reranker(self) -> Reranker | None:
+        """Return who puts the first hits in order; None when nobody does."""
+        choice = self.choice("rerank")
+        if choice.kind != "endpoint":
+            return None
+        client = self.client(choice)
+        if self._settings.rerank.provider.lower() == "chat":
+            return ChatReranker(ChatClient(client), model=choice.model or await self.model(self.choice("chat")))
+        return EndpointReranker(client, model=await self.model(choice))
 
     def moderation_policy(self) -> ModerationPolicy:
         """Return what follows from a verdict."""

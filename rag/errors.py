@@ -29,6 +29,7 @@ __all__ = [
     "QuotaExhaustedError",
     "RagError",
     "RateLimitError",
+    "RerankError",
     "UnsupportedFormatError",
 ]
 
@@ -146,6 +147,10 @@ class EmbeddingError(RagError):
 
 class EmbeddingInputError(EmbeddingError):
     """One of the texts can never be embedded as it is: it is longer than the model reads, say."""
+
+
+class RerankError(RagError):
+    """Passages could not be reranked; the cause is chained."""
 
 
 class GenerationError(RagError):
