@@ -134,7 +134,8 @@ class Footnote:
         return await self._create(name)
 
     async def _create(self, name: str) -> Collection:
-        config = await self.wiring.new_config()
+        there = (self.settings.library / "vectors.db").exists()
+        config = await self.wiring.new_config(self.library.vectors.spaces() if there else ())
         library = await asyncio.to_thread(self._open_library, create=True)
         await asyncio.to_thread(library.create, name, config)
         return self.collection(name)

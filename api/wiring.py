@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from api.choice import Choice, Family, choose
 from index.records import CollectionConfig
+from index.vector_store import VectorSpace
 from rag.answering.chat_generator import ChatGenerator
 from rag.answering.chat_reranker import ChatReranker
 from rag.answering.moderation import ModerationPolicy
@@ -159,9 +160,15 @@ class Wiring:
             )
         return self._embedder
 
-    async def new_config(self) -> CollectionConfig:
-        """Return the configuration of a new collection; learns the length of the vectors where nobody knows it."""
+    async def new_config(self, known: Sequence[VectorSpace] = ()) -> CollectionConfig:
+        """Return the configuration of a new collection; learns the length of the vectors where nobody knows it.
+
+        ``known`` are the spaces of the library: where it has vectors of this model, of one length, nobody is asked.
+        """
         embedder = await self.embedder()
+        lengths = {space.dimensions for space in known if space.model == embedder.profile.model}
+        if embedder.profile.dimensions is None and len(lengths) == 1:
+            return self.config_for(embedder.profile, lengths.pop())
         if embedder.profile.dimensions is None:
             await embedder.embed(["How long are your vectors?"], kind="query")
         profile = embedder.profile
