@@ -93,6 +93,14 @@ class VectorLeg:
             with suppress(CollectionError):  # a read-only folder or a full disk: it was a favour to the next process
                 self.save()
 
+    def rebuild(self) -> None:
+        """Make the index anew, whatever it or its snapshot held."""
+        with self._updating:
+            with self._lock.writing():
+                self._index, self._position, self._saved = self._empty(), None, None
+            self._catch_up()
+        self.save()
+
     def save(self) -> None:
         """Write a snapshot, unless the one on disk is of this position. Raises CollectionError."""
         with self._updating, self._lock.reading():

@@ -11,7 +11,7 @@ import pytest
 
 from index.collection import Collection
 from index.library import Library
-from rag.errors import CollectionError
+from rag.errors import CollectionError, DamagedDataError
 from tests.index.shelving import CONFIG, open_or_create, shelve
 
 
@@ -75,7 +75,7 @@ def test_stored_text_that_is_no_text_is_an_error_of_ours(tmp_path: Path) -> None
     path = tmp_path / "collections" / "main" / "collection.db"
     path.write_bytes(path.read_bytes().replace(b"zebra zebra", b"zebra\xffzebra"))
     library, collection = open_or_create(tmp_path)
-    with pytest.raises(CollectionError, match="restore it from a backup"):
+    with pytest.raises(DamagedDataError, match="rag status --repair"):
         collection.document("a")
     library.close()
 
