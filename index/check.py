@@ -19,6 +19,7 @@ from index.database import integrity_problems
 from index.exact import RowArray
 from index.seals import ROW_COLUMNS, chunk_rows, chunks_checksum, stored_document
 from index.vector_store import VectorSpace, VectorStore
+from rag.errors import DamagedDataError
 from rag.types import content_address
 
 __all__ = [
@@ -129,8 +130,8 @@ def document_findings(connection: sqlite3.Connection) -> Iterator[Finding]:
         sealed = not unsealed[0] <= number <= unsealed[1]
         try:
             problem = _document_problem(connection, number, sealed=sealed)
-        except (ValueError, TypeError) as error:  # no UTF-8, or nothing that is ever stored
-            problem = f"it cannot be read ({type(error).__name__})"
+        except (ValueError, TypeError, DamagedDataError):  # no UTF-8, or nothing that is ever stored
+            problem = "it cannot be read"
         if problem:
             yield Finding("damaged", f"{_shown(raw)}: {problem}", number)
 

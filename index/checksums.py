@@ -19,7 +19,10 @@ def bytes_checksum(data: bytes) -> int:
 
 
 def vector_checksum(address: bytes, embedding: bytes | None) -> int:
-    """Return the checksum of a vector together with its content address; None stands for an unreadable text."""
+    """Return the checksum of a vector together with its content address; None stands for an unreadable text.
+
+    Raises TypeError for anything else, which is never stored.
+    """
     start = zlib.crc32(address)
     return start if embedding is None else zlib.crc32(embedding, start)
 
@@ -27,6 +30,7 @@ def vector_checksum(address: bytes, embedding: bytes | None) -> int:
 def rows_checksum(rows: Sequence[Sequence[object]], blobs: Iterable[bytes] = ()) -> int:
     """Return the checksum of rows of a table, in their order, as SQLite returns them; bytes go in ``blobs``.
 
-    It is that of their JSON, so 1 and "1" differ, and so do 1 and True: pass what is stored.
+    It is that of their JSON, so 1 and "1" differ, and so do 1 and True: pass what is stored. Bytes in ``rows`` are what
+    damage makes of a text, and agree with none.
     """
-    return zlib.crc32(b"".join(blobs), zlib.crc32(json.dumps(rows).encode("ascii")))
+    return zlib.crc32(b"".join(blobs), zlib.crc32(json.dumps(rows, default=repr).encode("ascii")))

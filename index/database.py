@@ -26,7 +26,6 @@ REPLACE = "restore it from a backup, or build it again with `rag ingest --rebuil
 """What to do about a file that cannot be mended."""
 
 
-
 def sql_text(text: str) -> bytes:
     """Return a text as bytes, to be bound as ``CAST(? AS TEXT)``.
 

@@ -147,8 +147,9 @@ class CollectionStatus:
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What a repair did, in words; ``waiting`` are the paths that the next ingest reads again, by ledger key of their
-    folder; ``problems`` what is still not as it must be, those included.
+    """What a repair did, in words; ``waiting`` are the paths that the next ingest reads again, by their folder.
+
+    ``problems`` is what a deep check finds afterwards: what could not be mended, and what waits for that ingest.
     """
 
     done: tuple[str, ...]

@@ -26,6 +26,7 @@ from index.records import LedgerEntry
 from index.seals import chunk_rows
 from index.statements import delete_numbered, log_change, log_rows, put_entry, seal_chunks
 from index.vector_store import VectorSpace, VectorStore
+from rag.errors import DamagedDataError
 
 __all__ = ["Mended", "mend_chunks_without_vectors", "mend_collection", "mend_vectors"]
 
@@ -216,6 +217,6 @@ def _is_legible(connection: sqlite3.Connection, number: int) -> bool:
     """Tell whether listing the documents can go past this one: whether its row can be read at all."""
     try:
         store.document_info(connection, number)
-    except (ValueError, TypeError):
+    except (ValueError, DamagedDataError):
         return False
     return True

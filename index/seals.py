@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from index.checksums import bytes_checksum, rows_checksum
-from index.texts import Segment, segments
+from index.texts import Segment, damaged, segments
 
 __all__ = [
     "CHUNK_COLUMNS",
@@ -83,10 +83,13 @@ def chunks_checksum(rows: Sequence[Row]) -> int:
 
 
 def stored_document(connection: sqlite3.Connection, number: int) -> StoredDocument:
-    """Return what stands there of the document of a number."""
-    *row, checksum = connection.execute(
+    """Return what stands there of the document of a number. Raises DamagedDataError where there is nothing."""
+    found = connection.execute(
         f"SELECT {DOCUMENT_COLUMNS}, checksum FROM documents WHERE number = ?", (number,)
     ).fetchone()
+    if found is None:  # an index of SQLite's names it, and the table lacks it
+        raise damaged(connection, number, "the row")
+    *row, checksum = found
     pages = connection.execute(
         'SELECT number, start, "end", label FROM pages WHERE document = ? ORDER BY place', (number,)
     ).fetchall()

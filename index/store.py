@@ -12,7 +12,7 @@ from index.migrations import SEGMENT
 from index.records import CollectionConfig, DocumentInfo, LedgerEntry, Position
 from index.seals import DOCUMENT_COLUMNS, ROW_COLUMNS, stored_document
 from index.texts import damaged, text_slice
-from rag.errors import CollectionError, DocumentNotFoundError
+from rag.errors import CollectionError, DamagedDataError, DocumentNotFoundError
 from rag.types import Chunk, ChunkingSettings, Document, Heading, Page, content_address, line_place
 
 __all__ = [
@@ -131,10 +131,7 @@ def chunks(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, Chu
     """Return the chunks of those rows that exist. Raises DamagedDataError where one is not the text it was made of."""
     query = f'SELECT {_CHUNK} FROM chunks c JOIN documents d ON d.number = c.document WHERE c."row" IN ({{}})'
     found: list[_Row] = list(_among(connection, query, rows))
-    return {
-        record[0]: _chunk(connection, record, text_slice(connection, record[8], record[3], record[4]))
-        for record in found
-    }
+    return {record[0]: _chunk(connection, record) for record in found}
 
 
 def document_chunks(connection: sqlite3.Connection, document_id: str) -> list[tuple[int, Chunk]]:
@@ -142,7 +139,7 @@ def document_chunks(connection: sqlite3.Connection, document_id: str) -> list[tu
     number, whole = _number(connection, document_id), document(connection, document_id).text
     query = f"SELECT {_CHUNK} FROM chunks c JOIN documents d ON d.number = c.document WHERE c.document = ?"
     found: list[_Row] = connection.execute(f'{query} ORDER BY c."row"', (number,)).fetchall()
-    return [(record[0], _chunk(connection, record, whole[record[3] : record[4]])) for record in found]
+    return [(record[0], _chunk(connection, record, whole)) for record in found]
 
 
 def documents(connection: sqlite3.Connection) -> list[DocumentInfo]:
@@ -158,8 +155,13 @@ def document_info(connection: sqlite3.Connection, number: int) -> DocumentInfo:
 
 def _info(row: tuple) -> DocumentInfo:  # type: ignore[type-arg]
     values = dict(zip(DOCUMENT_COLUMNS.split(", "), row, strict=True))
-    values["metadata"] = json.loads(values["metadata"])
-    values["warnings"] = tuple(json.loads(values["warnings"]))
+    try:
+        values["metadata"] = json.loads(values["metadata"])
+        values["warnings"] = tuple(json.loads(values["warnings"]))
+    except (TypeError, ValueError) as error:
+        raise DamagedDataError(
+            f"a document holds what was never written to it ({error}); run `rag status --repair`"
+        ) from error
     return DocumentInfo(**values)
 
 
@@ -283,14 +285,25 @@ def _among(connection: sqlite3.Connection, query: str, rows: Iterable[int]) -> I
         yield from connection.execute(query.format(",".join("?" * len(some))), some)
 
 
-def _chunk(connection: sqlite3.Connection, record: _Row, words: str) -> Chunk:
+def _chunk(connection: sqlite3.Connection, record: _Row, whole: str | None = None) -> Chunk:
+    """Return the chunk of a record, cut from its document's text: from ``whole``, or from its segments."""
     _, document_id, identity, start, end, n_tokens, page, headings, number, address = record
+    try:
+        words = text_slice(connection, number, start, end) if whole is None else whole[start:end]
+        titles = tuple(json.loads(headings))
+    except (TypeError, ValueError) as error:  # of another type or form than any that is stored
+        raise damaged(connection, number, "a chunk") from error
     if content_address(words) != address:
         raise damaged(connection, number, "a chunk")
-    return Chunk(identity, document_id, start, end, words, n_tokens, page, tuple(json.loads(headings)))
+    return Chunk(identity, document_id, start, end, words, n_tokens, page, titles)
 
 
 def _entry(row: tuple) -> LedgerEntry:  # type: ignore[type-arg]
     values = list(row)
-    values[7], values[9], values[13] = int(row[7]), bool(row[9]), tuple(json.loads(row[13]))
+    try:
+        values[7], values[9], values[13] = int(row[7]), bool(row[9]), tuple(json.loads(row[13]))
+    except (TypeError, ValueError) as error:
+        raise DamagedDataError(
+            f"the ledger holds what was never written to it ({error}); run `rag status --repair`"
+        ) from error
     return LedgerEntry(*values)

@@ -25,7 +25,7 @@ class Segment:
     @property
     def is_whole(self) -> bool:
         """Whether it is as it was written; True where that cannot be told, as it was written without a checksum."""
-        return self.checksum is None or self.checksum == bytes_checksum(self.raw)
+        return isinstance(self.raw, bytes) and self.checksum in (None, bytes_checksum(self.raw))
 
     @property
     def text(self) -> str:

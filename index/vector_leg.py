@@ -15,6 +15,7 @@ import numpy as np
 from index import store
 from index.database import Database
 from index.exact import RowArray
+from index.files import sweep_temporary
 from index.history import Pending, pending_changes
 from index.locks import ReadersWriterLock
 from index.records import DerivedStatus, Position
@@ -129,8 +130,7 @@ class VectorLeg:
 
         A reader that is writing one at this moment loses it, which is no loss: the writer's is as new.
         """
-        for leftover in self._path.parent.glob(f"{self._path.name}.*.tmp"):
-            leftover.unlink(missing_ok=True)
+        sweep_temporary(self._path)
 
     def status(self, connection: sqlite3.Connection, *, n_expected: int) -> DerivedStatus:
         """Return the state of the snapshot; ``n_expected`` is how many chunks have a vector."""

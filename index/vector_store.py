@@ -173,7 +173,7 @@ class VectorStore:
                     if not (
                         _is_unsealed_vector(embedding, dimensions.get(space))
                         if checksum is None and first <= number <= last
-                        else checksum == vector_checksum(address, embedding)
+                        else _is_as_written(address, embedding, checksum)
                     )
                 )
         return numbers
@@ -244,7 +244,7 @@ def _select(
 
 
 def _vector(address: bytes, embedding: bytes | None, checksum: int | None, space: VectorSpace) -> FloatArray | None:
-    if checksum is not None and checksum != vector_checksum(address, embedding):
+    if checksum is not None and not _is_as_written(address, embedding, checksum):
         raise DamagedDataError(f"a stored vector of {space.model!r} is not as it was written: {_MEND}")
     if embedding is None:
         return None
@@ -256,11 +256,18 @@ def _vector(address: bytes, embedding: bytes | None, checksum: int | None, space
     return vector
 
 
+def _is_as_written(address: bytes, embedding: bytes | None, checksum: int | None) -> bool:
+    try:
+        return vector_checksum(address, embedding) == checksum
+    except TypeError:  # of another type than any that is stored
+        return False
+
+
 def _is_unsealed_vector(embedding: bytes | None, dimensions: int | None) -> bool:
     """Tell whether what was stored without a checksum can be a vector: of the right length, and of unit length."""
     if embedding is None:
         return True
-    if dimensions is None or len(embedding) != 4 * dimensions:
+    if not isinstance(embedding, bytes) or dimensions is None or len(embedding) != 4 * dimensions:
         return False
     return bool(abs(np.linalg.norm(np.frombuffer(embedding, "<f4").astype(np.float64)) - 1.0) <= _NORM_TOLERANCE)
 

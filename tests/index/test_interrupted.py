@@ -39,7 +39,8 @@ def test_what_killed_makers_and_deleters_left_is_swept_and_nothing_else(
 
 def test_the_next_writer_deletes_what_killed_ones_left(library: Library, collection: Collection) -> None:
     folder = library.folder / "collections" / "main"
-    (folder / "vectors.faiss.99.tmp").write_text("half a snapshot")
+    for name in ("vectors.faiss.99.tmp", ".vectors.faiss.0123abcd.tmp", ".writer.json.0123abcd.tmp"):
+        (folder / name).write_text("half of it")
     (folder / "keywords.old").mkdir()
     with collection.writer("test") as writer:
         shelve(library, collection, writer, "a", "zebra")

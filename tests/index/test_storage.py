@@ -258,8 +258,8 @@ def test_a_chunk_without_a_vector_is_refused_and_the_old_version_stays(
     with collection.writer("test") as writer:
         old = shelve(library, collection, writer, "a", "old words")
         document = make_document("a", "never embedded")
+        chunks = make_chunks(document)
         with pytest.raises(CollectionError, match="1 of 1 chunks of 'a' have no vector"):
-            chunks = make_chunks(document)
             writer.replace(document, chunks, entry=make_entry(document, chunks))
     assert collection.document("a") == old
 
