@@ -40,6 +40,7 @@ TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.CollectionExistsError: ErrorRow(409, _REQUEST, "collection_exists"),
     errors.CollectionLockedError: ErrorRow(409, _REQUEST, "collection_locked", retry_after_s=5),
     errors.IndexMismatchError: ErrorRow(409, _REQUEST, "index_mismatch"),
+    errors.DamagedDataError: ErrorRow(500, _SERVER, "data_damaged"),
     errors.CollectionError: ErrorRow(500, _SERVER, "collection_error"),
     errors.RateLimitError: ErrorRow(429, "rate_limit_error", "rate_limit_exceeded", retry_after_s=10),
     errors.QuotaExhaustedError: ErrorRow(429, "insufficient_quota", "insufficient_quota"),

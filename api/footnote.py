@@ -18,7 +18,7 @@ from api.wiring import Wiring
 from index.cache import CacheSurvey, Imported, export_cache, import_cache, prune_cache, survey
 from index.collection import Collection
 from index.library import Library
-from index.records import CollectionStatus, DocumentInfo, LedgerEntry
+from index.records import CollectionStatus, DocumentInfo, LedgerEntry, RepairReport
 from index.retriever import VECTOR_WEIGHT, HybridRetriever
 from rag.answering.answer import Answerer, AnswerSettings
 from rag.answering.reranked import RerankedRetriever
@@ -150,9 +150,26 @@ class Footnote:
         """Return what a collection holds, and whether its parts agree."""
         return self.collection(name).status()
 
-    def check(self, name: str | None = None) -> list[str]:
-        """Compare every document, vector and keyword of a collection; return the problems in words."""
-        return self.collection(name).check()
+    def check(self, name: str | None = None, *, deep: bool = True) -> list[str]:
+        """Compare every entry, document, vector and keyword of a collection; return the problems in words.
+
+        Without ``deep`` ledger and documents are compared, and a sample of the vectors looked for; nothing changes.
+        """
+        return self.collection(name).check(deep=deep)
+
+    def repair(self, name: str | None = None) -> RepairReport:
+        """Mend what can be mended of a collection, and say exactly what was done and what the next ingest has to read.
+
+        What is damaged is taken out of the search, what is whole goes on answering. Where vectors are damaged, all
+        collections are mended, for they share them. Raises CollectionLockedError while somebody is writing.
+        """
+        report = self.library.repair(self.collection(name).name)
+        return replace(report, waiting={str(self._folder_of(key)): of for key, of in report.waiting.items()})
+
+    def _folder_of(self, root: str) -> Path:
+        from ingest.roots import folder_of
+
+        return folder_of(root, library=self.library.folder)
 
     def ledger(self, name: str | None = None) -> dict[str, LedgerEntry]:
         """Return what became of every input path, by path."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -12,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from index.checksums import vector_checksum
+from index.files import put_in_place, temporary_beside
 from index.library import Library
 from index.migrations import VECTORS_STEPS
 from index.vector_store import VectorSpace, VectorStore
@@ -123,12 +123,12 @@ def export_cache(store: VectorStore, path: Path) -> int:
         raise CollectionError(f"{path} is there already; name a new file, or delete it first")
     if not path.absolute().parent.is_dir():
         raise CollectionError(f"the folder of {path} does not exist; make it first")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = temporary_beside(path)
     try:
         store.copy_to(temporary)
         with _opened(temporary) as connection:
             n_entries = int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return n_entries
@@ -137,9 +137,9 @@ def export_cache(store: VectorStore, path: Path) -> int:
 def import_cache(store: VectorStore, path: Path) -> Imported:
     """Add the vectors of an exported file to a store. What is there already stays; doing it twice changes nothing.
 
-    Every entry is looked at before the first is added: an address of 32 bytes, and a vector of its space's length and
-    of unit length, or none. Raises CollectionError for anything else. Nothing can tell whether a vector is that of its
-    text: import what you or somebody you trust has exported.
+    Every entry is looked at before the first is added: an address of 32 bytes, a vector of its space's length and of
+    unit length, or none, and a checksum that agrees where there is one. Raises CollectionError for anything else.
+    Nothing can tell whether a vector is that of its text: import what you or somebody you trust has exported.
     """
     n_new = n_known = 0
     with _opened(path) as connection:
@@ -203,9 +203,15 @@ def _batches(
     connection: sqlite3.Connection, number: int, space: VectorSpace, path: Path
 ) -> Iterator[tuple[list[bytes], Embeddings]]:
     """Yield the entries of a space, each checked."""
-    found = connection.execute("SELECT address, embedding FROM vectors WHERE space = ? ORDER BY number", (number,))
-    while rows := found.fetchmany(_BATCH):
-        yield [address for address, _ in rows], _embeddings(rows, space, path)
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    checksum = "checksum" if version >= 2 else "NULL"  # before, there were none
+    query = f"SELECT address, embedding, {checksum} FROM vectors WHERE space = ? ORDER BY number"
+    found = connection.execute(query, (number,))
+    while batch := found.fetchmany(_BATCH):
+        embeddings = _embeddings([row[:2] for row in batch], space, path)
+        if any(checksum not in (None, vector_checksum(address, vector)) for address, vector, checksum in batch):
+            raise _bad_entry(path, space, "a vector that is not as it was written")
+        yield [address for address, _, _ in batch], embeddings
 
 
 def _embeddings(rows: Sequence[tuple[object, object]], space: VectorSpace, path: Path) -> Embeddings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -13,7 +14,15 @@ from types import TracebackType
 import numpy as np
 
 from index import store
-from index.check import compare_rows, document_problems, vector_problems
+from index.check import (
+    compare_rows,
+    document_findings,
+    ledger_findings,
+    row_findings,
+    sample_findings,
+    structure_findings,
+    vector_findings,
+)
 from index.database import Database
 from index.keyword_leg import KeywordLeg
 from index.locks import WriterLock
@@ -23,29 +32,23 @@ from index.records import (
     METRIC,
     CollectionConfig,
     CollectionStatus,
-    DerivedStatus,
     DocumentInfo,
     LedgerEntry,
-    LedgerState,
+    RepairReport,
 )
+from index.repair import Mended, mend_chunks_without_vectors, mend_collection
+from index.seals import n_unsealed, seal_some
+from index.statements import insert_row
 from index.vector_leg import VectorLeg
 from index.vector_store import VectorSpace, VectorStore
 from index.writer import Writer
-from rag.errors import IndexMismatchError
+from rag.errors import CollectionError, IndexMismatchError
 from rag.types import Chunk, Document, FloatArray
 
-__all__ = [
-    "Collection",
-    "CollectionConfig",
-    "CollectionStatus",
-    "DerivedStatus",
-    "DocumentInfo",
-    "LedgerEntry",
-    "LedgerState",
-    "Writer",
-    "create_collection_files",
-]
+__all__ = ["Collection", "create_collection_files"]
 
+_SEALING_S = 2.0
+_SEALED_AT_ONCE = 50  # documents
 _ATTEMPTS = 10  # searches, where a writer replaces what they find faster than it can be looked up
 
 
@@ -251,6 +254,7 @@ class Collection:
             seq = store.last_position(connection).seq
             vectors = self._vector_leg.status(connection, n_expected=n_chunks - n_unreadable)
             keywords = self._keyword_leg.status(connection, n_expected=n_chunks)
+            unsealed = n_unsealed(connection) + self._vectors.n_unsealed
         return CollectionStatus(
             name=self.name,
             config=self.config,
@@ -269,29 +273,92 @@ class Collection:
             vectors=vectors,
             keywords=keywords,
             writer=WriterLock(self._folder, name=self.name).holder(),
+            n_unsealed=unsealed,
         )
 
-    def check(self) -> list[str]:
-        """Compare documents, vectors and both derived indexes in depth; return the problems in words, none when whole.
+    def check(self, *, deep: bool = True) -> list[str]:
+        """Compare ledger, documents, vectors and derived indexes; return the problems in words, none when whole.
 
-        It first brings the derived indexes up to date, as a search would. Not to be run beside a writer: what comes
-        or goes meanwhile is reported.
+        ``deep`` reads every document and vector and brings the derived indexes up to date, as a search would; else
+        entries, documents and a sample of the vectors are compared, changing nothing. Not to be run beside a writer:
+        what comes or goes meanwhile is reported.
         """
-        keywords, vectors = self._keyword_leg.rows(), self._vector_leg.rows()
         with self._database.reading() as connection:
-            readable = [row for row, _ in store.readable_rows(connection)]
-            return [
-                *document_problems(connection),
-                *vector_problems(connection, self._vectors, self.space),
-                *compare_rows("vectors.faiss", vectors, readable),
-                *compare_rows("keywords", keywords, store.chunk_rows(connection)),
-            ]
+            findings = ledger_findings(connection)
+            if not deep:
+                findings += sample_findings(connection, self._vectors, self.space)
+                return [finding.words for finding in findings]
+            findings = [*structure_findings(connection), *row_findings(connection), *findings]
+            findings += document_findings(connection)
+            findings += vector_findings(connection, self._vectors, self.space)
+        problems = [finding.words for finding in findings] + self._vectors.problems()
+        if n_damaged := len(self._vectors.damaged()):
+            problems.append(f"vectors.db: {n_damaged} vectors are not as they were written")
+        return problems + self._derived_problems()
+
+    def mend(self, mended: Mended) -> None:
+        """Mend what can be mended of documents, ledger and derived indexes; see ``index.repair``.
+
+        The caller holds the writer's lock, and mends the vectors before.
+        """
+        before = self.status()
+        mend_collection(self._database, mended)
+        mend_chunks_without_vectors(self._database, self._vectors, self.space, mended)
+        for name, leg, status in (
+            ("vectors.faiss", self._vector_leg, before.vectors),
+            ("keywords", self._keyword_leg, before.keywords),
+        ):
+            if self._differences(name):
+                leg.rebuild()
+                mended.done.append(f"{name}: it did not agree with the documents and was built anew")
+            elif status.state != "current":
+                mended.done.append(f"{name}: it was {status.state} and is up to date")
+
+    def repair_report(self, mended: Mended) -> RepairReport:
+        """Return what was mended, which paths wait to be read again, and what a deep check finds now."""
+        waiting: dict[str, list[str]] = {}
+        for path, entry in self.ledger().items():
+            if entry.retriable and (entry.state == "indexed" or path in mended.marked):
+                waiting.setdefault(entry.root, []).append(path)
+        problems = self.check()
+        return RepairReport(
+            tuple(mended.done), {root: tuple(paths) for root, paths in waiting.items()}, tuple(problems)
+        )
+
+    def _derived_problems(self) -> list[str]:
+        try:
+            return self._differences("vectors.faiss") + self._differences("keywords")
+        except CollectionError as error:
+            return [f"the derived indexes cannot be brought up to date: {error}"]
+
+    def _differences(self, name: str) -> list[str]:
+        """Return how a derived index, brought up to date, differs from the documents."""
+        held = self._vector_leg.rows() if name == "vectors.faiss" else self._keyword_leg.rows()
+        with self._database.reading() as connection:
+            if name == "vectors.faiss":
+                expected = [row for row, _ in store.readable_rows(connection)]
+            else:
+                expected = store.chunk_rows(connection)
+        return compare_rows(name, held, expected)
 
     def _finish_writing(self) -> None:
         self.refresh()
         self._vector_leg.save()
         self._vector_leg.tidy()
         self._keyword_leg.tidy()
+        self._seal()
+
+    def _seal(self) -> None:
+        """Give what was stored before there were checksums its own, for as long as a writer can be kept waiting."""
+        with self._database.reading() as connection:
+            if not (n_unsealed(connection) or self._vectors.n_unsealed):
+                return
+        deadline = time.monotonic() + _SEALING_S
+        while time.monotonic() < deadline:
+            with self._database.writing() as connection:
+                left = seal_some(connection, _SEALED_AT_ONCE)
+            if not (self._vectors.seal_some() or left):
+                return
 
 
 def create_collection_files(folder: Path, config: CollectionConfig) -> None:
@@ -299,10 +366,8 @@ def create_collection_files(folder: Path, config: CollectionConfig) -> None:
     database = Database(folder / "collection.db", COLLECTION_STEPS, create=True)
     try:
         with database.writing() as connection:
-            connection.executemany(
-                "INSERT INTO meta (key, value) VALUES (?, ?)",
-                [("config", json.dumps({**asdict(config), "metric": METRIC})), ("mark", secrets.token_hex(8))],
-            )
+            insert_row(connection, "meta", ("config", json.dumps({**asdict(config), "metric": METRIC})))
+            insert_row(connection, "meta", ("mark", secrets.token_hex(8)))
     finally:
         database.close()
 

@@ -11,17 +11,19 @@ import json
 import os
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from index.migrations import Step, migrate
-from rag.errors import CollectionError, CollectionNotFoundError
+from index.migrations import Step, migrate, require_current
+from rag.errors import CollectionError, CollectionNotFoundError, DamagedDataError
 
-__all__ = ["Database", "sql_text"]
+__all__ = ["REPLACE", "Database", "integrity_problems", "sql_text"]
 
 _BUSY_TIMEOUT_S = 60.0
-_REPLACE = "restore it from a backup, or build it again with `rag ingest --rebuild`"
+REPLACE = "restore it from a backup, or build it again with `rag ingest --rebuild`"
+"""What to do about a file that cannot be mended."""
 
 
 def sql_text(text: str) -> bytes:
@@ -31,6 +33,14 @@ def sql_text(text: str) -> bytes:
     bytes each, and come back as they went in.
     """
     return text.encode("utf-8", "surrogatepass")
+
+
+def integrity_problems(connection: sqlite3.Connection) -> list[str]:
+    """Return what SQLite finds wrong with a file's structure, and rows whose document is not there; none when whole."""
+    found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+    orphans = Counter(row[0] for row in connection.execute("PRAGMA foreign_key_check"))
+    lost = (f"{n} rows of {table} belong to nothing" for table, n in sorted(orphans.items()))
+    return [*(problem for problem in found if problem != "ok"), *lost]
 
 
 class Database:
@@ -49,8 +59,8 @@ class Database:
         with self._translated():
             connection = self._connect(page_size=page_size)
             try:
-                if self.writable:
-                    migrate(connection, steps, path=str(self.path))
+                bring = migrate if self.writable else require_current
+                bring(connection, steps, path=str(self.path))
             except BaseException:
                 connection.close()
                 raise
@@ -157,7 +167,10 @@ class Database:
         except sqlite3.Error as error:
             raise CollectionError(f"{self.path}: SQLite says '{error}'; {_advice(error, self.writable)}") from error
         except (UnicodeDecodeError, json.JSONDecodeError) as error:  # of what is stored: the disk has altered it
-            raise CollectionError(f"{self.path} holds what was never written to it: {error}; {_REPLACE}") from error
+            raise DamagedDataError(
+                f"{self.path} holds what was never written to it: {error}; run `rag status --repair`, which says what"
+                " to do then"
+            ) from error
 
 
 def _decode(raw: bytes) -> str:
@@ -171,7 +184,7 @@ def _advice(error: sqlite3.Error, writable: bool) -> str:
     if "full" in text or "disk I/O" in text:
         return "free some disk space and check the disk; what was committed before is safe"
     if "malformed" in text or "not a database" in text:
-        return _REPLACE
+        return REPLACE
     if not writable:
         return "its folder is read-only and the last writer did not close it; make the folder writable once"
     return "run `rag doctor`"

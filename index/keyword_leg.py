@@ -17,6 +17,7 @@ from index.history import Pending, pending_changes
 from index.locks import file_lock
 from index.records import DerivedStatus
 from index.snapshot import DamagedIndexError
+from index.texts import chunk_texts
 from rag.errors import CollectionError
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ class KeywordLeg:
         """Catch up with SQLite; cheap when nothing has changed."""
         self._current()
 
+    def rebuild(self) -> None:
+        """Make the index anew, whatever it held. Raises CollectionError while another process does so."""
+        with self._updating, file_lock(self._lock_path, timeout_s=_REBUILD_PATIENCE_S) as held:
+            if not held:
+                raise CollectionError(f"{self._folder} is being rebuilt by another process; try again in a minute")
+            with self._database.reading() as connection:
+                self._rebuilt(connection)
+
     def status(self, connection: sqlite3.Connection, *, n_expected: int) -> DerivedStatus:
         """Return the state of the index on disk; ``n_expected`` is how many chunks there are."""
         from index.keywords import KeywordIndex  # see `_reloaded`
@@ -81,7 +90,7 @@ class KeywordLeg:
             if index is not None and index.position == target:
                 return index
             patience = _REBUILD_PATIENCE_S if index is None else _PATIENCE_S
-            with file_lock(self._folder.with_name("keywords.lock"), timeout_s=patience) as held:
+            with file_lock(self._lock_path, timeout_s=patience) as held:
                 if held:
                     return self._caught_up()
             if index is None:
@@ -142,9 +151,13 @@ class KeywordLeg:
     def tidy(self) -> None:
         """Delete what a process that was killed left of a rebuild, unless another is rebuilding."""
         if any(leftover.exists() for leftover in self._leftovers):
-            with file_lock(self._folder.with_name("keywords.lock"), timeout_s=0.0) as held:
+            with file_lock(self._lock_path, timeout_s=0.0) as held:
                 if held:
                     self._sweep()
+
+    @property
+    def _lock_path(self) -> Path:
+        return self._folder.with_name("keywords.lock")
 
     @property
     def _leftovers(self) -> tuple[Path, Path]:
@@ -167,7 +180,5 @@ class KeywordLeg:
         return index
 
     def _apply(self, connection: sqlite3.Connection, index: KeywordIndex, pending: Pending) -> None:
-        texts = (
-            record for first, last in pending.added for record in store.chunk_texts(connection, first=first, last=last)
-        )
+        texts = (record for first, last in pending.added for record in chunk_texts(connection, first=first, last=last))
         index.update(remove=pending.removed, add=texts, position=pending.target)

@@ -19,15 +19,17 @@ from types import TracebackType
 
 from index.collection import Collection, create_collection_files
 from index.locks import WriterLock, file_lock
-from index.records import EXACT_LIMIT, CollectionConfig
+from index.records import EXACT_LIMIT, CollectionConfig, RepairReport
+from index.repair import Mended, mend_vectors
 from index.vector_store import VectorSpace, VectorStore
 from rag.errors import CollectionError, CollectionExistsError, CollectionNotFoundError
 
-__all__ = ["CollectionConfig", "Library", "check_collection_name"]
+__all__ = ["Library", "check_collection_name"]
 
 _NAME = re.compile(r"\w[\w.-]*")
 _MAX_NAME_BYTES = 100
 _NEW, _DELETED, _ASIDE = ".new-", ".deleted-", ".superseded-"  # no collection can have such a name
+_REPAIRING = "rag status --repair"
 _MAKING_PATIENCE_S = 60.0
 _PUTTING_PATIENCE_S = 5.0
 
@@ -158,6 +160,29 @@ class Library:
                     os.rename(aside, old)
                 raise CollectionError(f"cannot put collection {by!r} in the place of {name!r}: {error}") from error
         shutil.rmtree(aside, ignore_errors=True)
+
+    def repair(self, name: str) -> RepairReport:
+        """Mend a collection and the vectors as far as can be, and say exactly what was done; see ``index.repair``.
+
+        Where vectors are damaged, every collection is mended, for all share them. Raises CollectionLockedError while
+        somebody is writing.
+        """
+        chosen = self.open_collection(name)
+        mended = Mended()
+        with ExitStack() as stack:
+            stack.enter_context(chosen.writer(_REPAIRING))
+            others = []
+            if self.vectors.problems() or self.vectors.damaged():
+                others = [self.open_collection(other) for other in self.collections() if other != name]
+                for other in others:
+                    stack.enter_context(other.writer(_REPAIRING))
+                mend_vectors(self.vectors, mended)
+            chosen.mend(mended)
+            for other in others:
+                beside = Mended()
+                other.mend(beside)
+                mended.done += [f"collection {other.name!r}: {line}" for line in beside.done]
+        return chosen.repair_report(mended)
 
     def prune(self) -> int:
         """Delete the vectors that no collection uses, and what interrupted deletions left; returns how many vectors.

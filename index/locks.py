@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from index.files import sweep_temporary, write_whole
 from rag.errors import CollectionError, CollectionLockedError
 
 __all__ = ["ReadersWriterLock", "WriterLock", "file_lock"]
@@ -68,9 +69,8 @@ class WriterLock:
 
     def _sign(self, holder: str) -> None:
         said = {"pid": os.getpid(), "host": socket.gethostname(), "command": holder, "since": time.time()}
-        temporary = self._sidecar.with_suffix(".tmp")  # one name for all: only who holds the lock writes it
-        temporary.write_text(json.dumps(said), encoding="utf-8")
-        os.replace(temporary, self._sidecar)
+        sweep_temporary(self._sidecar)  # only who holds the lock writes it
+        write_whole(self._sidecar, json.dumps(said).encode(), durable=False)
 
     def _describe(self) -> str:
         try:

@@ -17,11 +17,18 @@ collection.db
   ledger     what became of each input path
   roots      which folders were ingested, and what their document ids begin with
   runs       one JSON report a run
+  unsealed   documents [first, last] were stored before there were checksums, and some have none yet
+
+A ``checksum`` (see ``index.checksums``) is that of its row; in ``segment_lines`` that of the segment's UTF-8, and in
+``documents`` that of all that a reader gets of the document but its chunks, whose is ``chunks_checksum`` (see
+``index.seals``). It is NULL in what was stored before there were any and has none yet.
 
 vectors.db
   spaces     a (model, dimensions) pair
   vectors    ``embedding`` is float32 little-endian, of unit length: ``numpy.frombuffer(embedding, "<f4")``.
-             NULL: the model cannot read the text, which is worth remembering
+             NULL: the model cannot read the text, which is worth remembering. ``checksum`` is of address and
+             embedding
+  unsealed   vectors [first, last] are of that time
 """
 
 from __future__ import annotations
@@ -32,7 +39,7 @@ from contextlib import suppress
 
 from rag.errors import IndexMismatchError
 
-__all__ = ["COLLECTION_STEPS", "SEGMENT", "VECTORS_STEPS", "migrate"]
+__all__ = ["COLLECTION_STEPS", "SEGMENT", "VECTORS_STEPS", "migrate", "require_current"]
 
 SEGMENT = 16_384
 """Characters in a segment: a chunk of 1,000 characters costs one read of a few pages."""
@@ -142,6 +149,19 @@ _COLLECTION_2: Step = (
         )""",
 )
 
+# Nothing is read here: a large library opens at once, and its next writers fill the checksums in.
+_UNSEALED = "CREATE TABLE unsealed (first INTEGER NOT NULL, last INTEGER NOT NULL)"
+_COLLECTION_3: Step = (
+    "ALTER TABLE documents ADD COLUMN checksum INTEGER",
+    "ALTER TABLE documents ADD COLUMN chunks_checksum INTEGER",
+    *(
+        f"ALTER TABLE {table} ADD COLUMN checksum INTEGER"
+        for table in ("segment_lines", "meta", "changes", "ledger", "roots", "runs")
+    ),
+    _UNSEALED,
+    "INSERT INTO unsealed SELECT 1, (SELECT coalesce(max(number), 0) FROM documents) WHERE EXISTS (SELECT 1 FROM meta)",
+)
+
 _VECTORS_1: Step = (
     """CREATE TABLE spaces (
         number INTEGER PRIMARY KEY,
@@ -158,8 +178,15 @@ _VECTORS_1: Step = (
     )""",
 )
 
-COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1, _COLLECTION_2)
-VECTORS_STEPS: Sequence[Step] = (_VECTORS_1,)
+_VECTORS_2: Step = (
+    "ALTER TABLE vectors ADD COLUMN checksum INTEGER",
+    _UNSEALED,
+    "INSERT INTO unsealed SELECT (SELECT min(number) FROM vectors), (SELECT max(number) FROM vectors)"  # no scan
+    " WHERE EXISTS (SELECT 1 FROM vectors)",
+)
+
+COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1, _COLLECTION_2, _COLLECTION_3)
+VECTORS_STEPS: Sequence[Step] = (_VECTORS_1, _VECTORS_2)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step], *, path: str) -> None:
@@ -178,6 +205,16 @@ def migrate(connection: sqlite3.Connection, steps: Sequence[Step], *, path: str)
         with suppress(sqlite3.Error):  # a full disk has already rolled back by itself
             connection.execute("ROLLBACK")
         raise
+
+
+def require_current(connection: sqlite3.Connection, steps: Sequence[Step], *, path: str) -> None:
+    """Raise IndexMismatchError unless a file that cannot be written has taken every step."""
+    version = _version(connection, steps, path=path)
+    if version < len(steps):
+        raise IndexMismatchError(
+            f"{path} has format {version}, this version of Footnote needs {len(steps)} and may not write to it; make"
+            " its folder writable for one `rag status`"
+        )
 
 
 def _version(connection: sqlite3.Connection, steps: Sequence[Step], *, path: str) -> int:

@@ -18,6 +18,7 @@ __all__ = [
     "LedgerEntry",
     "LedgerState",
     "Position",
+    "RepairReport",
 ]
 
 METRIC = "cosine"
@@ -120,7 +121,8 @@ class CollectionStatus:
 
     ``n_unreadable`` counts the chunks that have no vector because the model cannot read them: keywords alone find
     them. ``agrees`` is True when both derived indexes hold what SQLite holds, or are merely behind or absent and will
-    be caught up by the next search.
+    be caught up by the next search. ``n_unsealed`` documents and vectors were stored before there were checksums and
+    have none yet, at most; the next writers add them.
     """
 
     name: str
@@ -136,7 +138,20 @@ class CollectionStatus:
     vectors: DerivedStatus
     keywords: DerivedStatus
     writer: str | None
+    n_unsealed: int = 0
 
     @property
     def agrees(self) -> bool:
         return self.vectors.agrees and self.keywords.agrees
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What a repair did, in words; ``waiting`` are the paths that the next ingest reads again, by their folder.
+
+    ``problems`` is what a deep check finds afterwards: what could not be mended, and what waits for that ingest.
+    """
+
+    done: tuple[str, ...]
+    waiting: Mapping[str, tuple[str, ...]]
+    problems: tuple[str, ...]

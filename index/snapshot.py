@@ -1,19 +1,18 @@
 """A derived file that can prove it is whole: content, then a description with its SHA-256, then the length of that.
 
-The description is at the end, so that the content is a plain file of its format to other programs. It is written to a
-temporary file, synced and renamed: what stands under the name is always one whole version.
+The description is at the end, so that the content is a plain file of its format to other programs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from index.files import write_whole
 
 __all__ = ["DamagedIndexError", "read_snapshot", "write_snapshot"]
 
@@ -29,18 +28,7 @@ def write_snapshot(path: Path, content: bytes, description: Mapping[str, Any]) -
     """Write content and description under ``path``, as one whole or not at all."""
     body = json.dumps({**description, "sha256": hashlib.sha256(content).hexdigest()}).encode()
     body += hashlib.sha256(body).digest()
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.writelines([content, body, _TAIL.pack(len(body), _MAGIC)])
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(path.parent)
+    write_whole(path, content, body, _TAIL.pack(len(body), _MAGIC))
 
 
 def read_snapshot(path: Path) -> tuple[bytes, dict[str, Any]]:
@@ -65,13 +53,3 @@ def read_snapshot(path: Path) -> tuple[bytes, dict[str, Any]]:
     if hashlib.sha256(content).hexdigest() != description["sha256"]:
         raise DamagedIndexError(f"{path} is not as it was written")
     return content, description
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system can."""
-    with suppress(OSError):  # Windows cannot open a folder
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

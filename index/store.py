@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 
-from index.database import sql_text
+from index.checksums import rows_checksum
+from index.database import REPLACE, sql_text
 from index.migrations import SEGMENT
 from index.records import CollectionConfig, DocumentInfo, LedgerEntry, Position
-from rag.errors import DocumentNotFoundError
-from rag.types import Chunk, ChunkingSettings, Document, Heading, Page, line_place
+from index.seals import DOCUMENT_COLUMNS, ROW_COLUMNS, stored_document
+from index.texts import damaged, text_slice
+from rag.errors import CollectionError, DamagedDataError, DocumentNotFoundError
+from rag.types import Chunk, ChunkingSettings, Document, Heading, Page, content_address, line_place
 
 __all__ = [
     "Change",
@@ -21,13 +23,14 @@ __all__ = [
     "changes_since",
     "chunk_ids",
     "chunk_rows",
-    "chunk_texts",
     "chunks",
     "config",
     "counts",
     "document",
     "document_chunks",
+    "document_info",
     "documents",
+    "entry",
     "history_holds",
     "last_position",
     "ledger",
@@ -42,18 +45,24 @@ __all__ = [
 ]
 
 _PARAMETERS = 900  # below the 999 that SQLite before 3.32 allows in a statement
-_CHUNK = 'c."row", d.id, c.id, c.start, c."end", c.n_tokens, c.page, c.headings, c.document'
+_CHUNK = 'c."row", d.id, c.id, c.start, c."end", c.n_tokens, c.page, c.headings, c.document, c.address'
 
 Change = tuple[int, str, int, int, str]
 """seq, "add" or "remove", first row, last row, mark."""
 Counts = tuple[int, int, int, int, float | None]
 """documents, chunks, tokens, unreadable chunks, time of the last change."""
-_Row = tuple[int, str, str, int, int, int, int | None, str, int]
+_Row = tuple[int, str, str, int, int, int, int | None, str, int, bytes]
 
 
 def config(connection: sqlite3.Connection) -> CollectionConfig:
-    """Return what the collection was made with."""
-    value = json.loads(_meta(connection, "config"))
+    """Return what the collection was made with. Raises CollectionError where that is not as it was written."""
+    row = connection.execute(
+        "SELECT key, CAST(value AS BLOB), checksum FROM meta WHERE key = 'config'",
+    ).fetchone()
+    text = "" if row is None else bytes(row[1]).decode("utf-8", "replace")
+    if row is None or row[2] not in (None, rows_checksum([(row[0], text)])):
+        raise CollectionError(f"collection.db holds a configuration that was never written to it; {REPLACE}")
+    value = json.loads(text)
     value.pop("metric")
     return CollectionConfig(**{**value, "chunking": ChunkingSettings(**value["chunking"])})
 
@@ -98,7 +107,8 @@ def all_addresses(connection: sqlite3.Connection) -> set[bytes]:
 
 def sample_addresses(connection: sqlite3.Connection, n: int) -> list[bytes]:
     """Return the content addresses of about ``n`` chunks that have a vector, evenly spread; always the same ones."""
-    first, last = connection.execute('SELECT min("row"), max("row") FROM chunks').fetchone()
+    (first,) = connection.execute('SELECT min("row") FROM chunks').fetchone()
+    (last,) = connection.execute('SELECT max("row") FROM chunks').fetchone()  # both at once would read the table
     if first is None:
         return []
     query = 'SELECT "row", address FROM chunks WHERE "row" >= ? AND readable ORDER BY "row" LIMIT 1'
@@ -118,79 +128,67 @@ def chunk_ids(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, 
 
 
 def chunks(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, Chunk]:
-    """Return the chunks of those rows that exist."""
+    """Return the chunks of those rows that exist. Raises DamagedDataError where one is not the text it was made of."""
     query = f'SELECT {_CHUNK} FROM chunks c JOIN documents d ON d.number = c.document WHERE c."row" IN ({{}})'
     found: list[_Row] = list(_among(connection, query, rows))
-    return {record[0]: _chunk(record, _slice(connection, record[8], record[3], record[4])) for record in found}
+    return {record[0]: _chunk(connection, record) for record in found}
 
 
 def document_chunks(connection: sqlite3.Connection, document_id: str) -> list[tuple[int, Chunk]]:
-    """Return (row, chunk) of a document, in the order of its text."""
+    """Return (row, chunk) of a document, in the order of its text. Raises DamagedDataError."""
     number, whole = _number(connection, document_id), document(connection, document_id).text
     query = f"SELECT {_CHUNK} FROM chunks c JOIN documents d ON d.number = c.document WHERE c.document = ?"
     found: list[_Row] = connection.execute(f'{query} ORDER BY c."row"', (number,)).fetchall()
-    return [(record[0], _chunk(record, whole[record[3] : record[4]])) for record in found]
-
-
-def chunk_texts(connection: sqlite3.Connection, *, first: int = 0, last: int = 2**63 - 1) -> Iterator[tuple[int, str]]:
-    """Yield (row, text) of the chunks in [first, last], ascending; each document is read once, not once a chunk."""
-    query = 'SELECT "row", document, start, "end" FROM chunks WHERE "row" BETWEEN ? AND ? ORDER BY "row"'
-    window: dict[int, str] = {}
-    current = None
-    for row, number, start, end in connection.execute(query, (first, last)):
-        if number != current:
-            current, window = number, {}
-        places = range(start // SEGMENT, max(end - 1, start) // SEGMENT + 1)
-        for place in set(window) - set(places):
-            del window[place]
-        for place in places:
-            if place not in window:
-                window[place] = _segment(connection, number, place)
-        joined = "".join(window[place] for place in places)
-        yield row, joined[start - places[0] * SEGMENT : end - places[0] * SEGMENT]
+    return [(record[0], _chunk(connection, record, whole)) for record in found]
 
 
 def documents(connection: sqlite3.Connection) -> list[DocumentInfo]:
     """Return all documents without their texts, by id."""
-    names = [field.name for field in fields(DocumentInfo)]
-    found = []
-    for row in connection.execute(f"SELECT {', '.join(names)} FROM documents ORDER BY id"):
-        values = dict(zip(names, row, strict=True))
+    return [_info(row) for row in connection.execute(f"SELECT {DOCUMENT_COLUMNS} FROM documents ORDER BY id")]
+
+
+def document_info(connection: sqlite3.Connection, number: int) -> DocumentInfo:
+    """Return the document of a number without its text."""
+    query = f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE number = ?"
+    return _info(connection.execute(query, (number,)).fetchone())
+
+
+def _info(row: tuple) -> DocumentInfo:  # type: ignore[type-arg]
+    values = dict(zip(DOCUMENT_COLUMNS.split(", "), row, strict=True))
+    try:
         values["metadata"] = json.loads(values["metadata"])
         values["warnings"] = tuple(json.loads(values["warnings"]))
-        found.append(DocumentInfo(**values))
-    return found
+    except (TypeError, ValueError) as error:
+        raise DamagedDataError(
+            f"a document holds what was never written to it ({error}); run `rag status --repair`"
+        ) from error
+    return DocumentInfo(**values)
 
 
 def document(connection: sqlite3.Connection, document_id: str) -> Document:
-    """Return a document as it was read."""
+    """Return a document as it was read. Raises DamagedDataError where it is not as it was written."""
     number = _number(connection, document_id)
-    query = "SELECT id, title, sha256, media_type, reader, metadata, warnings FROM documents WHERE number = ?"
-    row = connection.execute(query, (number,)).fetchone()
-    pieces = connection.execute("SELECT text FROM segments WHERE document = ? ORDER BY place", (number,))
-    pages = connection.execute(
-        'SELECT number, start, "end", label FROM pages WHERE document = ? ORDER BY place', (number,)
-    )
-    headings = connection.execute(
-        "SELECT level, title, start FROM headings WHERE document = ? ORDER BY place", (number,)
-    )
+    stored = stored_document(connection, number)
+    if not stored.is_whole:
+        raise damaged(connection, number, "what is stored")
+    row = dict(zip(DOCUMENT_COLUMNS.split(", "), stored.row, strict=True))
     return Document(
-        id=row[0],
-        title=row[1],
-        text="".join(piece for (piece,) in pieces),
-        sha256=row[2],
-        media_type=row[3],
-        reader=row[4],
-        pages=tuple(Page(*page) for page in pages),
-        headings=tuple(Heading(*heading) for heading in headings),
-        metadata=json.loads(row[5]),
-        warnings=tuple(json.loads(row[6])),
+        id=row["id"],
+        title=row["title"],
+        text="".join(segment.text for segment in stored.segments),
+        sha256=row["sha256"],
+        media_type=row["media_type"],
+        reader=row["reader"],
+        pages=tuple(Page(*page) for page in stored.pages),
+        headings=tuple(Heading(*heading) for heading in stored.headings),
+        metadata=json.loads(row["metadata"]),
+        warnings=tuple(json.loads(row["warnings"])),
     )
 
 
 def text(connection: sqlite3.Connection, document_id: str, start: int, end: int) -> str:
     """Return the characters [start, end) of a document, reading only the segments they lie in."""
-    return _slice(connection, _number(connection, document_id), start, end)
+    return text_slice(connection, _number(connection, document_id), start, end)
 
 
 def title(connection: sqlite3.Connection, document_id: str) -> str:
@@ -218,7 +216,7 @@ def place_at(connection: sqlite3.Connection, document_id: str, offset: int) -> s
         (number, offset // SEGMENT),
     ).fetchone()
     segment, line = first or (0, 1)
-    line += _slice(connection, number, segment * SEGMENT, offset).count("\n")
+    line += text_slice(connection, number, segment * SEGMENT, offset).count("\n")
     return line_place(line, heading="" if heading is None else str(heading[0]))
 
 
@@ -233,15 +231,19 @@ def _page(connection: sqlite3.Connection, number: int, offset: int) -> Page | No
 
 def ledger(connection: sqlite3.Connection, root: str | None) -> dict[str, LedgerEntry]:
     """Return the ledger by path, of one root or of all."""
-    query = (
-        "SELECT path, root, state, sha256, size, mtime_ns, ctime_ns, inode, reason, retriable, n_pages, n_chunks,"
-        " n_tokens, warnings, reader, updated_at FROM ledger"
-    )
+    query = f"SELECT {ROW_COLUMNS['ledger']} FROM ledger"
     if root is None:
         found = connection.execute(f"{query} ORDER BY path")
     else:
         found = connection.execute(f"{query} WHERE root = CAST(? AS TEXT) ORDER BY path", (sql_text(root),))
     return {row[0]: _entry(row) for row in found}
+
+
+def entry(connection: sqlite3.Connection, path: str) -> LedgerEntry | None:
+    """Return the ledger's entry of a path, None where there is none."""
+    query = f"SELECT {ROW_COLUMNS['ledger']} FROM ledger WHERE path = CAST(? AS TEXT)"
+    row = connection.execute(query, (sql_text(path),)).fetchone()
+    return None if row is None else _entry(row)
 
 
 def prefixes(connection: sqlite3.Connection) -> dict[str, str]:
@@ -283,29 +285,25 @@ def _among(connection: sqlite3.Connection, query: str, rows: Iterable[int]) -> I
         yield from connection.execute(query.format(",".join("?" * len(some))), some)
 
 
-def _segment(connection: sqlite3.Connection, number: int, place: int) -> str:
-    row = connection.execute("SELECT text FROM segments WHERE document = ? AND place = ?", (number, place)).fetchone()
-    return "" if row is None else str(row[0])
-
-
-def _slice(connection: sqlite3.Connection, number: int, start: int, end: int) -> str:
-    if start < 0:
-        raise ValueError(f"a span starts at 0 or later, got {start}")
-    if end <= start:
-        return ""
-    first, last = start // SEGMENT, (end - 1) // SEGMENT
-    pieces = connection.execute(
-        "SELECT text FROM segments WHERE document = ? AND place BETWEEN ? AND ? ORDER BY place", (number, first, last)
-    )
-    return "".join(piece for (piece,) in pieces)[start - first * SEGMENT : end - first * SEGMENT]
-
-
-def _chunk(record: _Row, words: str) -> Chunk:
-    _, document_id, identity, start, end, n_tokens, page, headings, _ = record
-    return Chunk(identity, document_id, start, end, words, n_tokens, page, tuple(json.loads(headings)))
+def _chunk(connection: sqlite3.Connection, record: _Row, whole: str | None = None) -> Chunk:
+    """Return the chunk of a record, cut from its document's text: from ``whole``, or from its segments."""
+    _, document_id, identity, start, end, n_tokens, page, headings, number, address = record
+    try:
+        words = text_slice(connection, number, start, end) if whole is None else whole[start:end]
+        titles = tuple(json.loads(headings))
+    except (TypeError, ValueError) as error:  # of another type or form than any that is stored
+        raise damaged(connection, number, "a chunk") from error
+    if content_address(words) != address:
+        raise damaged(connection, number, "a chunk")
+    return Chunk(identity, document_id, start, end, words, n_tokens, page, titles)
 
 
 def _entry(row: tuple) -> LedgerEntry:  # type: ignore[type-arg]
     values = list(row)
-    values[7], values[9], values[13] = int(row[7]), bool(row[9]), tuple(json.loads(row[13]))
+    try:
+        values[7], values[9], values[13] = int(row[7]), bool(row[9]), tuple(json.loads(row[13]))
+    except (TypeError, ValueError) as error:
+        raise DamagedDataError(
+            f"the ledger holds what was never written to it ({error}); run `rag status --repair`"
+        ) from error
     return LedgerEntry(*values)

@@ -15,6 +15,7 @@ import numpy as np
 from index import store
 from index.database import Database
 from index.exact import RowArray
+from index.files import sweep_temporary
 from index.history import Pending, pending_changes
 from index.locks import ReadersWriterLock
 from index.records import DerivedStatus, Position
@@ -93,6 +94,14 @@ class VectorLeg:
             with suppress(CollectionError):  # a read-only folder or a full disk: it was a favour to the next process
                 self.save()
 
+    def rebuild(self) -> None:
+        """Make the index anew, whatever it or its snapshot held."""
+        with self._updating:
+            with self._lock.writing():
+                self._index, self._position, self._saved = self._empty(), None, None
+            self._catch_up()
+        self.save()
+
     def save(self) -> None:
         """Write a snapshot, unless the one on disk is of this position. Raises CollectionError."""
         with self._updating, self._lock.reading():
@@ -121,8 +130,7 @@ class VectorLeg:
 
         A reader that is writing one at this moment loses it, which is no loss: the writer's is as new.
         """
-        for leftover in self._path.parent.glob(f"{self._path.name}.*.tmp"):
-            leftover.unlink(missing_ok=True)
+        sweep_temporary(self._path)
 
     def status(self, connection: sqlite3.Connection, *, n_expected: int) -> DerivedStatus:
         """Return the state of the snapshot; ``n_expected`` is how many chunks have a vector."""

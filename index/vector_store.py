@@ -9,18 +9,22 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from index.database import Database
+from index.checksums import vector_checksum
+from index.database import Database, integrity_problems
 from index.migrations import VECTORS_STEPS
-from rag.errors import EmbeddingError
+from rag.errors import DamagedDataError, EmbeddingError
 from rag.types import Embeddings, FloatArray
 
 __all__ = ["SpaceStats", "VectorSpace", "VectorStore", "VectorStoreStats"]
 
 _PAGE_SIZE = 16_384  # bytes: ten vectors of 384, two of 1536 or one of 3072 to a page with little to spare
 _PARAMETERS = 900  # below the 999 that SQLite before 3.32 allows in a statement
+_BATCH = 4096  # vectors read or sealed at once
+_MEND = "the disk has altered vectors.db; run `rag status --repair`, which says what to do then"
 _NORM_TOLERANCE = 1e-3  # float32 rows normalised by the embedder are within 1e-6; a row that is not is not normalised
 
 
@@ -71,10 +75,13 @@ class VectorStore:
             return {address: bool(readable) for address, readable in rows}
 
     def get(self, space: VectorSpace, addresses: Sequence[bytes]) -> dict[bytes, FloatArray | None]:
-        """Return the vectors that are there, read-only, (dimensions,) each; None stands for an unreadable text."""
+        """Return the vectors that are there, read-only, (dimensions,) each; None stands for an unreadable text.
+
+        Raises DamagedDataError where one is not as it was written.
+        """
         with self._database.reading() as connection:
-            rows = _select(connection, space, addresses, column="embedding")
-            return {address: _vector(embedding, space) for address, embedding in rows}
+            rows = _select(connection, space, addresses, column="embedding, checksum")
+            return {address: _vector(address, embedding, checksum, space) for address, embedding, checksum in rows}
 
     def put(self, space: VectorSpace, addresses: Sequence[bytes], embeddings: Embeddings) -> None:
         """Store one batch in one transaction, on disk when this returns. What is already there stays as it is.
@@ -93,8 +100,11 @@ class VectorStore:
             )
             number = _number(connection, space)
             connection.executemany(
-                "INSERT INTO vectors (space, address, embedding) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                [(number, address, blob) for address, blob in zip(addresses, blobs, strict=True)],
+                "INSERT INTO vectors (space, address, embedding, checksum) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [
+                    (number, address, blob, vector_checksum(address, blob))
+                    for address, blob in zip(addresses, blobs, strict=True)
+                ],
             )
 
     def spaces(self) -> list[VectorSpace]:
@@ -147,8 +157,66 @@ class VectorStore:
     def problems(self) -> list[str]:
         """Return what SQLite finds wrong with the file, in words; nothing when it is whole."""
         with self._database.reading() as connection:
-            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
-        return [f"vectors.db: {problem}" for problem in found if problem != "ok"]
+            return [f"vectors.db: {problem}" for problem in integrity_problems(connection)]
+
+    def damaged(self) -> list[int]:
+        """Return the numbers of the vectors that are not as they were written, of all spaces, reading every one."""
+        numbers: list[int] = []
+        with self._database.reading() as connection:
+            dimensions = dict(connection.execute("SELECT number, dimensions FROM spaces"))
+            (first, last) = connection.execute("SELECT first, last FROM unsealed").fetchone() or (1, 0)
+            found = connection.execute("SELECT number, space, address, embedding, checksum FROM vectors")
+            while rows := found.fetchmany(_BATCH):
+                numbers += (
+                    number
+                    for number, space, address, embedding, checksum in rows
+                    if not (
+                        _is_unsealed_vector(embedding, dimensions.get(space))
+                        if checksum is None and first <= number <= last
+                        else _is_as_written(address, embedding, checksum)
+                    )
+                )
+        return numbers
+
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Delete vectors by number: their texts are embedded anew when they are next met."""
+        with self._database.writing() as connection:
+            connection.executemany("DELETE FROM vectors WHERE number = ?", ((number,) for number in numbers))
+
+    def reindex(self) -> None:
+        """Make SQLite's own indexes anew from the rows."""
+        with self._database.outside_transactions() as connection:
+            connection.execute("REINDEX")
+
+    @property
+    def n_unsealed(self) -> int:
+        """How many vectors were stored before there were checksums and have none yet, at most."""
+        with self._database.reading() as connection:
+            (n,) = connection.execute("SELECT coalesce(sum(last - first + 1), 0) FROM unsealed").fetchone()
+        return int(n)
+
+    def seal_some(self) -> bool:
+        """Give the next few thousand vectors of before their checksums; return whether any are left."""
+        if not self.n_unsealed:
+            return False
+        with self._database.writing() as connection:
+            unsealed = connection.execute("SELECT first, last FROM unsealed").fetchone()
+            if unsealed is None:  # another process was faster
+                return False
+            rows = connection.execute(
+                "SELECT number, address, embedding, checksum FROM vectors WHERE number BETWEEN ? AND ? ORDER BY number"
+                " LIMIT ?",
+                (*unsealed, _BATCH),
+            ).fetchall()
+            connection.executemany(
+                "UPDATE vectors SET checksum = ? WHERE number = ?",
+                ((vector_checksum(row[1], row[2]), row[0]) for row in rows if row[3] is None),
+            )
+            if len(rows) == _BATCH:
+                connection.execute("UPDATE unsealed SET first = ?", (rows[-1][0] + 1,))
+            else:
+                connection.execute("DELETE FROM unsealed")
+        return len(rows) == _BATCH
 
     def close(self) -> None:
         self._database.close()
@@ -163,7 +231,7 @@ def _number(connection: sqlite3.Connection, space: VectorSpace) -> int | None:
 
 def _select(
     connection: sqlite3.Connection, space: VectorSpace, addresses: Sequence[bytes], *, column: str
-) -> Iterator[tuple[bytes, bytes | None]]:
+) -> Iterator[tuple[Any, ...]]:
     number = _number(connection, space)
     if number is None:
         return
@@ -175,16 +243,33 @@ def _select(
         )
 
 
-def _vector(embedding: bytes | None, space: VectorSpace) -> FloatArray | None:
+def _vector(address: bytes, embedding: bytes | None, checksum: int | None, space: VectorSpace) -> FloatArray | None:
+    if checksum is not None and not _is_as_written(address, embedding, checksum):
+        raise DamagedDataError(f"a stored vector of {space.model!r} is not as it was written: {_MEND}")
     if embedding is None:
         return None
     vector = np.frombuffer(embedding, "<f4")
     if vector.shape != (space.dimensions,):
-        raise EmbeddingError(
-            f"a stored vector of {space.model!r} has {vector.size} dimensions instead of {space.dimensions}: vectors.db"
-            " is damaged; restore it, or delete the library and run `rag ingest` again"
+        raise DamagedDataError(
+            f"a stored vector of {space.model!r} has {vector.size} dimensions instead of {space.dimensions}: {_MEND}"
         )
     return vector
+
+
+def _is_as_written(address: bytes, embedding: bytes | None, checksum: int | None) -> bool:
+    try:
+        return vector_checksum(address, embedding) == checksum
+    except TypeError:  # of another type than any that is stored
+        return False
+
+
+def _is_unsealed_vector(embedding: bytes | None, dimensions: int | None) -> bool:
+    """Tell whether what was stored without a checksum can be a vector: of the right length, and of unit length."""
+    if embedding is None:
+        return True
+    if not isinstance(embedding, bytes) or dimensions is None or len(embedding) != 4 * dimensions:
+        return False
+    return bool(abs(np.linalg.norm(np.frombuffer(embedding, "<f4").astype(np.float64)) - 1.0) <= _NORM_TOLERANCE)
 
 
 def _check(space: VectorSpace, addresses: Sequence[bytes], embeddings: Embeddings) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import secrets
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any
 
 from index.database import Database, sql_text
 from index.locks import WriterLock
-from index.migrations import SEGMENT
 from index.records import LedgerEntry
+from index.statements import delete_document, delete_entry, insert_chunks, insert_document, insert_row, put_entry
 from index.vector_store import VectorSpace, VectorStore
 from rag.errors import CollectionError, DocumentNotFoundError
 from rag.types import Chunk, Document, content_address
@@ -82,20 +80,20 @@ class Writer:
             )
         with self._database.writing() as connection:
             for gone in dict.fromkeys([document.id, replaces or document.id]):
-                _delete_document(connection, gone)
+                delete_document(connection, gone)
             if replaces is not None and replaces != document.id:
-                _delete_entry(connection, replaces)
-            number = _insert_document(connection, document, chunks)
-            _insert_chunks(connection, number, chunks, [(address, readable[address]) for address in addresses])
-            _put_entry(connection, entry)
+                delete_entry(connection, replaces)
+            number = insert_document(connection, document, chunks)
+            insert_chunks(connection, number, chunks, [(address, readable[address]) for address in addresses])
+            put_entry(connection, entry)
 
     def remove(self, document_id: str) -> None:
         """Delete a document and its ledger entry. Raises DocumentNotFoundError."""
         self._check_open()
         with self._database.writing() as connection:
-            if not _delete_document(connection, document_id):
+            if not delete_document(connection, document_id):
                 raise DocumentNotFoundError(f"no document {document_id!r} in this collection; nothing was removed")
-            _delete_entry(connection, document_id)
+            delete_entry(connection, document_id)
 
     def record(self, entry: LedgerEntry, *, drop_document: bool) -> None:
         """Write what became of a path; ``drop_document`` also deletes the document of that id, if there is one.
@@ -105,15 +103,15 @@ class Writer:
         self._check_open()
         with self._database.writing() as connection:
             if drop_document:
-                _delete_document(connection, entry.path)
-            _put_entry(connection, entry)
+                delete_document(connection, entry.path)
+            put_entry(connection, entry)
 
     def forget(self, path: str) -> None:
         """Delete the ledger entry of a path that has gone, and its document if there is one."""
         self._check_open()
         with self._database.writing() as connection:
-            _delete_document(connection, path)
-            _delete_entry(connection, path)
+            delete_document(connection, path)
+            delete_entry(connection, path)
 
     def prefix_for(self, root: str) -> str:
         """Return what the document ids of an ingested folder begin with, without a slash; the same for ever after.
@@ -130,10 +128,7 @@ class Writer:
             taken = {prefix for (prefix,) in connection.execute("SELECT prefix FROM roots")}
             paths = connection.execute("SELECT path FROM ledger UNION SELECT id FROM documents")
             prefix = free_prefix(taken, (path for (path,) in paths), root)
-            connection.execute(
-                "INSERT INTO roots (root, prefix) VALUES (CAST(? AS TEXT), CAST(? AS TEXT))",
-                (sql_text(root), sql_text(prefix)),
-            )
+            insert_row(connection, "roots", (root, prefix))
             return prefix
 
     def record_run(self, run: Mapping[str, Any]) -> None:
@@ -141,7 +136,7 @@ class Writer:
         self._check_open()
         report = json.dumps(run)
         with self._database.writing() as connection:
-            connection.execute("INSERT INTO runs (finished_at, report) VALUES (?, ?)", (time.time(), report))
+            insert_row(connection, "runs", (time.time(), report))
 
     def _check_open(self) -> None:
         if not self._open:
@@ -151,6 +146,8 @@ class Writer:
 def _check(document: Document, chunks: Sequence[Chunk], entry: LedgerEntry) -> None:
     if entry.path != document.id or entry.state != "indexed":
         raise ValueError(f"the ledger entry of {document.id!r} is {entry.state!r} of {entry.path!r}")
+    if (entry.sha256, entry.n_chunks) != (document.sha256, len(chunks)):
+        raise ValueError(f"the ledger entry of {document.id!r} is of {entry.n_chunks} chunks of {entry.sha256}")
     for chunk in chunks:
         if chunk.document_id != document.id:
             raise ValueError(f"chunk {chunk.id} is of {chunk.document_id!r}, not of {document.id!r}")
@@ -158,123 +155,6 @@ def _check(document: Document, chunks: Sequence[Chunk], entry: LedgerEntry) -> N
             raise ValueError(f"chunk {chunk.id} of {document.id!r} has the span [{chunk.start}, {chunk.end})")
         if not document.text.startswith(chunk.text, chunk.start) or len(chunk.text) != chunk.end - chunk.start:
             raise ValueError(f"chunk {chunk.id} of {document.id!r} is not the text at [{chunk.start}, {chunk.end})")
-
-
-def _insert_document(connection: sqlite3.Connection, document: Document, chunks: Sequence[Chunk]) -> int:
-    number = connection.execute(
-        "INSERT INTO documents (id, title, sha256, media_type, reader, n_characters, n_pages, n_chunks, n_tokens,"
-        " metadata, warnings, changed_at)"
-        " VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            sql_text(document.id),
-            sql_text(document.title),
-            document.sha256,
-            document.media_type,
-            document.reader,
-            len(document.text),
-            len(document.pages),
-            len(chunks),
-            sum(chunk.n_tokens for chunk in chunks),
-            json.dumps(dict(document.metadata)),
-            json.dumps(document.warnings),
-            time.time(),
-        ),
-    ).lastrowid
-    assert number is not None
-    text = document.text
-    connection.executemany(
-        "INSERT INTO segments (document, place, text) VALUES (?, ?, CAST(? AS TEXT))",
-        ((number, at // SEGMENT, sql_text(text[at : at + SEGMENT])) for at in range(0, len(text), SEGMENT)),
-    )
-    connection.executemany(
-        "INSERT INTO segment_lines (document, place, line) VALUES (?, ?, ?)",
-        ((number, place, line) for place, line in enumerate(_segment_lines(text))),
-    )
-    connection.executemany(
-        'INSERT INTO pages (document, place, number, start, "end", label) VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT))',
-        ((number, place, p.number, p.start, p.end, sql_text(p.label)) for place, p in enumerate(document.pages)),
-    )
-    connection.executemany(
-        "INSERT INTO headings (document, place, level, title, start) VALUES (?, ?, ?, CAST(? AS TEXT), ?)",
-        ((number, place, h.level, sql_text(h.title), h.start) for place, h in enumerate(document.headings)),
-    )
-    return number
-
-
-def _segment_lines(text: str) -> Iterator[int]:
-    """Yield the line, from 1, that each segment begins in."""
-    line = 1
-    for at in range(0, len(text), SEGMENT):
-        yield line
-        line += text.count("\n", at, at + SEGMENT)
-
-
-def _insert_chunks(
-    connection: sqlite3.Connection, number: int, chunks: Sequence[Chunk], vectors: Sequence[tuple[bytes, bool]]
-) -> None:
-    connection.executemany(
-        'INSERT INTO chunks (document, id, start, "end", n_tokens, page, headings, address, readable)'
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (number, c.id, c.start, c.end, c.n_tokens, c.page, json.dumps(c.headings), address, readable)
-            for c, (address, readable) in zip(chunks, vectors, strict=True)
-        ),
-    )
-    _log(connection, "add", number)
-
-
-def _delete_document(connection: sqlite3.Connection, document_id: str) -> bool:
-    row = connection.execute(
-        "SELECT number FROM documents WHERE id = CAST(? AS TEXT)", (sql_text(document_id),)
-    ).fetchone()
-    if row is None:
-        return False
-    _log(connection, "remove", row[0])
-    connection.execute("DELETE FROM documents WHERE number = ?", row)  # the rest goes by ON DELETE CASCADE
-    return True
-
-
-def _log(connection: sqlite3.Connection, kind: str, number: int) -> None:
-    """Add to the history that a document's rows came or go: one range, as they were inserted in one transaction."""
-    first, last = connection.execute(
-        'SELECT min("row"), max("row") FROM chunks WHERE document = ?', (number,)
-    ).fetchone()
-    # A document without chunks changes nothing for the derived indexes, but is a change all the same.
-    first, last = (0, -1) if first is None else (first, last)
-    connection.execute(
-        "INSERT INTO changes (kind, first_row, last_row, mark, changed_at) VALUES (?, ?, ?, ?, ?)",
-        (kind, first, last, secrets.token_hex(8), time.time()),
-    )
-
-
-def _put_entry(connection: sqlite3.Connection, entry: LedgerEntry) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO ledger (path, root, state, sha256, size, mtime_ns, ctime_ns, inode, reason, retriable,"
-        " n_pages, n_chunks, n_tokens, warnings, reader, updated_at) VALUES (CAST(? AS TEXT), CAST(? AS TEXT),"
-        " ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?)",
-        (
-            sql_text(entry.path),
-            sql_text(entry.root),
-            entry.state,
-            entry.sha256,
-            entry.size,
-            entry.mtime_ns,
-            entry.ctime_ns,
-            str(entry.inode),  # some file systems use all 64 bits, SQLite has 63
-            sql_text(entry.reason),
-            entry.retriable,
-            entry.n_pages,
-            entry.n_chunks,
-            entry.n_tokens,
-            json.dumps(entry.warnings),
-            entry.reader,
-            entry.updated_at,
-        ),
-    )
-
-
-def _delete_entry(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute("DELETE FROM ledger WHERE path = CAST(? AS TEXT)", (sql_text(path),))
 
 
 def free_prefix(prefixes: Set[str], paths: Iterable[str], root: str) -> str:

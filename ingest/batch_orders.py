@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from index.files import sync_folder, write_whole
 from index.locks import file_lock
 from index.vector_store import VectorSpace
 from rag.errors import CollectionError, CollectionLockedError
@@ -282,17 +283,11 @@ class OrderWriter:
         )
         _write_order(draft.folder, order)
         os.rename(draft.folder, self._folder / order.token)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
 
 def _write_order(folder: Path, order: Order) -> None:
-    partial = folder / "order.json.part"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(order), file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / "order.json")
-    _sync_folder(folder)
+    write_whole(folder / "order.json", json.dumps(dataclasses.asdict(order), indent=1).encode())
 
 
 def _read_order(path: Path) -> Order:
@@ -302,13 +297,3 @@ def _read_order(path: Path) -> Order:
         raise CollectionError(
             f"{path} does not describe a batch ({error}); look its batch up at the provider, then delete the folder"
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put renames in a folder on disk; where folders cannot be opened (Windows), the system does it by itself."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from index.files import write_whole
 from rag.types import EmbedderProfile, EmbeddingLimits
 
 __all__ = ["Learnt", "LearntLimits"]
@@ -99,12 +99,9 @@ class LearntLimits:
         known = self._entries()
         first_at = known.get(self._key, {}).get("learnt_at", self._clock())
         entries = {**known, self._key: {**asdict(self._learnt), "learnt_at": first_at}}
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            temporary.write_text(json.dumps(entries, indent=1), encoding="utf-8")
-            os.replace(temporary, self._path)
+            write_whole(self._path, json.dumps(entries, indent=1).encode())
         except OSError as error:  # nothing depends on it but a few requests of the next run
-            temporary.unlink(missing_ok=True)
             _LOG.warning("%s cannot be written (%s); the next ingest will learn anew", self._path, error)
 
 

@@ -48,7 +48,7 @@ def triage(
     """Part the files whose size, times and inode are those of the ledger from those that must be hashed.
 
     ``readers`` maps a path to the reader that would read it today: a new reader version reads again. What failed is
-    always looked at again.
+    always looked at again, and so is what `rag status --repair` has marked.
     """
     known: list[Known] = []
     unsure: list[Found] = []
@@ -95,7 +95,7 @@ def plan_changes(
 
 
 def _is_current(entry: LedgerEntry, reader: str) -> bool:
-    return entry.state in ("indexed", "empty", "unsupported") and entry.reader == reader
+    return entry.state in ("indexed", "empty", "unsupported") and not entry.retriable and entry.reader == reader
 
 
 def _same_stat(file: Found, entry: LedgerEntry) -> bool:

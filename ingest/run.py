@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from index.collection import Collection, Writer
+from index.collection import Collection
 from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
+from index.writer import Writer
 from ingest.chunking import chunk
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled

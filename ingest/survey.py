@@ -7,8 +7,9 @@ import hashlib
 import time
 from collections.abc import Iterable, Sequence
 
-from index.collection import Collection, Writer
+from index.collection import Collection
 from index.records import LedgerEntry
+from index.writer import Writer
 from ingest.plan import Known, Plan, plan_changes, triage
 from ingest.readers import reader_name
 from ingest.rehearsal import Rehearsal

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from pathlib import Path
 
 from index.collection import Collection
+from index.files import write_whole
 from ingest.roots import folder_of
 from rag.errors import DocumentReadError
 
@@ -41,12 +41,7 @@ def save_upload(folder: Path, filename: str, data: bytes) -> Path:
     """Write an uploaded file, whole or not at all, over one of the same name; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / safe_name(filename)
-    temporary = folder / f".{path.name}.{os.getpid()}.tmp"
-    with temporary.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    write_whole(path, data)
     return path
 
 

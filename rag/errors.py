@@ -13,6 +13,7 @@ __all__ = [
     "CollectionLockedError",
     "CollectionNotFoundError",
     "ConfigError",
+    "DamagedDataError",
     "DocumentNotFoundError",
     "DocumentReadError",
     "EmbeddingError",
@@ -87,6 +88,10 @@ class DocumentNotFoundError(CollectionError):
 
 class IndexMismatchError(CollectionError):
     """The collection was made with another model, dimension, tokenizer or format."""
+
+
+class DamagedDataError(CollectionError):
+    """What is stored is not as it was written: the disk has altered it."""
 
 
 class EndpointError(RagError):

@@ -8,7 +8,7 @@ import textwrap
 import time
 from collections.abc import Iterable, Sequence
 
-from index.records import CollectionStatus, DerivedStatus, DocumentInfo, LedgerEntry
+from index.records import CollectionStatus, DerivedStatus, DocumentInfo, LedgerEntry, RepairReport
 from ingest.report import FileResult, IngestReport
 from rag.prices import money_or_unknown
 from rag.types import Answer, Citation, Hit, Source
@@ -20,6 +20,7 @@ __all__ = [
     "hit_lines",
     "ledger_lines",
     "note",
+    "repair_lines",
     "report_lines",
     "size",
     "source_lines",
@@ -157,8 +158,8 @@ def _wrapped(text: str) -> Iterable[str]:
 # --- status
 
 
-def status_lines(status: CollectionStatus, problems: Sequence[str] | None) -> Iterable[str]:
-    """Yield what a collection holds. ``problems`` is the result of a deep check, None when there was none."""
+def status_lines(status: CollectionStatus, problems: Sequence[str], *, deep: bool) -> Iterable[str]:
+    """Yield what a collection holds. ``problems`` is what a check found, and ``deep`` says which."""
     config = status.config
     yield f"collection   {status.name}"
     yield f"documents    {status.n_documents:,} ({status.n_chunks:,} chunks, {status.n_tokens:,} tokens)"
@@ -174,9 +175,28 @@ def status_lines(status: CollectionStatus, problems: Sequence[str] | None) -> It
         yield f"changed      {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(status.changed_at))}"
     if status.writer:
         yield f"writing now  {status.writer}"
-    if problems is not None:
+    if status.n_unsealed and deep:
+        yield f"unsealed     up to {status.n_unsealed:,} documents and vectors of an earlier version, which had no"
+        yield "             checksums; `rag ingest` adds them"
+    if problems or deep:
         yield "check        " + ("everything agrees" if not problems else f"{len(problems)} problems")
         yield from (f"  {problem}" for problem in problems)
+    if problems and not deep:
+        yield "             `rag status --check` compares the rest, `rag status --repair` mends"
+
+
+def repair_lines(report: RepairReport, commands: Sequence[str]) -> Iterable[str]:
+    """Yield what a repair did, and what to run next."""
+    yield "repaired     " + (f"{len(report.done)} things" if report.done else "nothing: there was nothing to mend")
+    yield from (f"  {line}" for line in report.done)
+    for root, paths in sorted(report.waiting.items()):
+        yield f"to be read   {len(paths):,} files of {root}"
+        yield from (f"  {path}" for path in paths)
+    if commands:
+        yield "run next:"
+        yield from (f"  {command}" for command in commands)
+    elif report.problems:
+        yield "not mended: restore the library from a backup, or build the collection anew with `rag ingest --rebuild`"
 
 
 def _derived(derived: DerivedStatus) -> str:

@@ -172,7 +172,8 @@ def _status(commands: Commands) -> None:
         commands,
         "status",
         "show what a collection holds and whether it is whole",
-        "  rag status\n  rag status --files failed\n  rag status --check",
+        "  rag status\n  rag status --files failed\n  rag status --check\n  rag status --repair\n"
+        "exit status: 0 everything agrees, 1 something does not, 2 wrong usage",
     )
     _collection(parser)
     parser.add_argument(
@@ -181,6 +182,9 @@ def _status(commands: Commands) -> None:
         help="list the files in this state",
     )
     parser.add_argument("--check", action="store_true", help="compare every document, vector and keyword (slow)")
+    parser.add_argument(
+        "--repair", action="store_true", help="mend what does not agree, and say what was done and what to run next"
+    )
     _json(parser)
 
 

@@ -116,6 +116,8 @@ def search_problems(collection: Collection) -> list[str]:
         found = {row for row, _ in collection.search_keywords(word, k=1000)}
         if found != expected:
             problems.append(f"keywords: {word!r} finds {len(found)} chunks instead of {len(expected)}")
+    if lost := [row for row in rows if row not in texts]:
+        return [*problems, f"chunks: {len(lost)} of {len(rows)} cannot be read"]
     if not rows:
         return problems
     dimensions = collection.config.dimensions

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from index.collection import Collection, Writer
+from index.collection import Collection
 from index.library import Library
 from index.records import CollectionConfig, LedgerEntry
+from index.writer import Writer
 from rag.types import Chunk, ChunkingSettings, Document, Heading, Page, chunk_id, content_address
 from tests.fakes import LengthEmbedder
 
@@ -51,8 +53,18 @@ def make_chunks(document: Document, *, size: int = 40) -> list[Chunk]:
     return chunks
 
 
-def make_entry(document_id: str, *, root: str = "/docs") -> LedgerEntry:
-    return LedgerEntry(path=document_id, root=root, state="indexed", size=7, inode=2**64 - 1, warnings=("w",))
+def make_entry(document: Document, chunks: Sequence[Chunk], *, root: str = "/docs") -> LedgerEntry:
+    return LedgerEntry(
+        path=document.id,
+        root=root,
+        state="indexed",
+        sha256=document.sha256,
+        size=7,
+        inode=2**64 - 1,
+        n_chunks=len(chunks),
+        warnings=("w",),
+        reader=document.reader,
+    )
 
 
 def embed(library: Library, collection: Collection, chunks: list[Chunk]) -> None:
@@ -79,7 +91,7 @@ def shelve(
     document = make_document(document_id, text, n_pages=n_pages)
     chunks = make_chunks(document, size=size)
     embed(library, collection, chunks)
-    writer.replace(document, chunks, entry=make_entry(document_id), replaces=replaces)
+    writer.replace(document, chunks, entry=make_entry(document, chunks), replaces=replaces)
     return document
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from index.collection import Collection
 from index.library import Library
-from rag.errors import CollectionError
+from rag.errors import CollectionError, DamagedDataError
 from tests.index.shelving import CONFIG, open_or_create, shelve
 
 
@@ -39,7 +39,8 @@ def test_what_killed_makers_and_deleters_left_is_swept_and_nothing_else(
 
 def test_the_next_writer_deletes_what_killed_ones_left(library: Library, collection: Collection) -> None:
     folder = library.folder / "collections" / "main"
-    (folder / "vectors.faiss.99.tmp").write_text("half a snapshot")
+    for name in ("vectors.faiss.99.tmp", ".vectors.faiss.0123abcd.tmp", ".writer.json.0123abcd.tmp"):
+        (folder / name).write_text("half of it")
     (folder / "keywords.old").mkdir()
     with collection.writer("test") as writer:
         shelve(library, collection, writer, "a", "zebra")
@@ -75,7 +76,7 @@ def test_stored_text_that_is_no_text_is_an_error_of_ours(tmp_path: Path) -> None
     path = tmp_path / "collections" / "main" / "collection.db"
     path.write_bytes(path.read_bytes().replace(b"zebra zebra", b"zebra\xffzebra"))
     library, collection = open_or_create(tmp_path)
-    with pytest.raises(CollectionError, match="restore it from a backup"):
+    with pytest.raises(DamagedDataError, match="rag status --repair"):
         collection.document("a")
     library.close()
 

@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from index import store
-from index.collection import Collection, Writer
+from index.collection import Collection
 from index.database import Database
 from index.library import Library
 from index.migrations import COLLECTION_STEPS, SEGMENT, migrate
 from index.records import CollectionConfig, LedgerEntry
+from index.writer import Writer
 from rag.errors import CollectionError, DocumentNotFoundError, IndexMismatchError
 from rag.types import ChunkingSettings, Document, Embeddings, Heading, Page, content_address
 from tests.index.shelving import CONFIG, embed, make_chunks, make_document, make_entry, open_or_create, shelve
@@ -54,7 +55,7 @@ def test_saving_then_opening_is_identity(
     library, collection, writer = shared
     chunks = make_chunks(document, size=size)
     embed(library, collection, chunks)
-    entry = dataclasses.replace(make_entry(document.id), root=document.title, reason=document.text)
+    entry = dataclasses.replace(make_entry(document, chunks), root=document.title, reason=document.text)
     writer.replace(document, chunks, entry=entry)
     assert collection.document(document.id) == document
     assert collection.document_chunks(document.id) == chunks
@@ -90,7 +91,7 @@ def store_alone(library: Library, collection: Collection, document: Document) ->
     chunks = make_chunks(document)
     embed(library, collection, chunks)
     with collection.writer("test") as writer:
-        writer.replace(document, chunks, entry=make_entry(document.id))
+        writer.replace(document, chunks, entry=make_entry(document, chunks))
 
 
 def test_pages_are_found_without_reading_the_document(long_document: tuple[Collection, Document]) -> None:
@@ -243,9 +244,11 @@ def test_chunks_that_are_not_of_the_text_are_refused(library: Library, collectio
     with collection.writer("test") as writer:
         for bad in wrong:
             with pytest.raises(ValueError, match="chunk"):
-                writer.replace(document, [bad], entry=make_entry("a"))
-        with pytest.raises(ValueError, match="ledger entry"):
-            writer.replace(document, [chunk], entry=make_entry("b"))
+                writer.replace(document, [bad], entry=make_entry(document, [bad]))
+        entry = make_entry(document, [chunk])
+        for other in ({"path": "b"}, {"sha256": "00" * 32}, {"n_chunks": 2}, {"state": "empty"}):
+            with pytest.raises(ValueError, match="ledger entry"):
+                writer.replace(document, [chunk], entry=dataclasses.replace(entry, **other))  # type: ignore[arg-type]
     assert collection.documents() == []
 
 
@@ -255,8 +258,9 @@ def test_a_chunk_without_a_vector_is_refused_and_the_old_version_stays(
     with collection.writer("test") as writer:
         old = shelve(library, collection, writer, "a", "old words")
         document = make_document("a", "never embedded")
+        chunks = make_chunks(document)
         with pytest.raises(CollectionError, match="1 of 1 chunks of 'a' have no vector"):
-            writer.replace(document, make_chunks(document), entry=make_entry("a"))
+            writer.replace(document, chunks, entry=make_entry(document, chunks))
     assert collection.document("a") == old
 
 
@@ -267,7 +271,7 @@ def test_a_chunk_the_model_cannot_read_is_found_by_words_alone(library: Library,
     address = content_address(document.text)
     library.vectors.put(collection.space, [address], Embeddings(vectors, np.array([False]), 1))
     with collection.writer("test") as writer:
-        writer.replace(document, chunks, entry=make_entry("a"))
+        writer.replace(document, chunks, entry=make_entry(document, chunks))
         shelve(library, collection, writer, "b", "words")
     assert library.vectors.missing(collection.space, [address]) == []
     assert len(collection.search_vectors(np.eye(8, dtype=np.float32)[0], k=5)) == 1
@@ -280,7 +284,8 @@ def test_a_chunk_the_model_cannot_read_is_found_by_words_alone(library: Library,
 
 def test_a_document_without_chunks_is_stored(library: Library, collection: Collection) -> None:
     with collection.writer("test") as writer:
-        writer.replace(make_document("a", ""), [], entry=make_entry("a"))
+        document = make_document("a", "")
+        writer.replace(document, [], entry=make_entry(document, []))
     assert collection.document("a").text == ""
     assert collection.check() == []
 
