@@ -34,7 +34,7 @@ def document_problems(connection: sqlite3.Connection) -> list[str]:
         for row, chunk in records:
             if len(chunk.text) != chunk.end - chunk.start:
                 problems.append(f"{info.id}: chunk {chunk.id} lies outside the text")
-            elif row in addresses and addresses[row] != content_address(chunk.text):
+            elif row in addresses and addresses[row] != content_address(chunk.embedded_text):
                 problems.append(f"{info.id}: chunk {chunk.id} has the vector of another text")
     return problems
 

@@ -168,6 +168,8 @@ class KeywordLeg:
 
     def _apply(self, connection: sqlite3.Connection, index: KeywordIndex, pending: Pending) -> None:
         texts = (
-            record for first, last in pending.added for record in store.chunk_texts(connection, first=first, last=last)
+            record
+            for first, last in pending.added
+            for record in store.embedded_texts(connection, first=first, last=last)
         )
         index.update(remove=pending.removed, add=texts, position=pending.target)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
+from functools import lru_cache, partial
 
 from index.database import sql_text
 from index.migrations import SEGMENT
 from index.records import CollectionConfig, DocumentInfo, LedgerEntry, Position
 from rag.errors import DocumentNotFoundError
-from rag.types import Chunk, ChunkingSettings, Document, Heading, Page, line_place
+from rag.types import Chunk, ChunkingSettings, Document, Heading, Page, Table, in_context, line_place
 
 __all__ = [
     "Change",
@@ -21,13 +22,13 @@ __all__ = [
     "changes_since",
     "chunk_ids",
     "chunk_rows",
-    "chunk_texts",
     "chunks",
     "config",
     "counts",
     "document",
     "document_chunks",
     "documents",
+    "embedded_texts",
     "history_holds",
     "last_position",
     "ledger",
@@ -42,13 +43,15 @@ __all__ = [
 ]
 
 _PARAMETERS = 900  # below the 999 that SQLite before 3.32 allows in a statement
-_CHUNK = 'c."row", d.id, c.id, c.start, c."end", c.n_tokens, c.page, c.headings, c.document'
+_CHUNK = (
+    'c."row", d.id, c.id, c.start, c."end", c.n_tokens, c.page, c.headings, c.document, c.context_start, c.context_end'
+)
 
 Change = tuple[int, str, int, int, str]
 """seq, "add" or "remove", first row, last row, mark."""
 Counts = tuple[int, int, int, int, float | None]
 """documents, chunks, tokens, unreadable chunks, time of the last change."""
-_Row = tuple[int, str, str, int, int, int, int | None, str, int]
+_Row = tuple[int, str, str, int, int, int, int | None, str, int, int, int]
 
 
 def config(connection: sqlite3.Connection) -> CollectionConfig:
@@ -121,7 +124,7 @@ def chunks(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, Chu
     """Return the chunks of those rows that exist."""
     query = f'SELECT {_CHUNK} FROM chunks c JOIN documents d ON d.number = c.document WHERE c."row" IN ({{}})'
     found: list[_Row] = list(_among(connection, query, rows))
-    return {record[0]: _chunk(record, _slice(connection, record[8], record[3], record[4])) for record in found}
+    return {record[0]: _chunk(record, partial(_slice, connection, record[8])) for record in found}
 
 
 def document_chunks(connection: sqlite3.Connection, document_id: str) -> list[tuple[int, Chunk]]:
@@ -129,15 +132,24 @@ def document_chunks(connection: sqlite3.Connection, document_id: str) -> list[tu
     number, whole = _number(connection, document_id), document(connection, document_id).text
     query = f"SELECT {_CHUNK} FROM chunks c JOIN documents d ON d.number = c.document WHERE c.document = ?"
     found: list[_Row] = connection.execute(f'{query} ORDER BY c."row"', (number,)).fetchall()
-    return [(record[0], _chunk(record, whole[record[3] : record[4]])) for record in found]
+    return [(record[0], _chunk(record, lambda start, end: whole[start:end])) for record in found]
 
 
-def chunk_texts(connection: sqlite3.Connection, *, first: int = 0, last: int = 2**63 - 1) -> Iterator[tuple[int, str]]:
-    """Yield (row, text) of the chunks in [first, last], ascending; each document is read once, not once a chunk."""
-    query = 'SELECT "row", document, start, "end" FROM chunks WHERE "row" BETWEEN ? AND ? ORDER BY "row"'
+def embedded_texts(
+    connection: sqlite3.Connection, *, first: int = 0, last: int = 2**63 - 1
+) -> Iterator[tuple[int, str]]:
+    """Yield (row, text as embedded) of the chunks in [first, last], ascending.
+
+    Each document is read once, not once a chunk, and so is each context.
+    """
+    query = (
+        'SELECT "row", document, start, "end", context_start, context_end FROM chunks'
+        ' WHERE "row" BETWEEN ? AND ? ORDER BY "row"'
+    )
     window: dict[int, str] = {}
     current = None
-    for row, number, start, end in connection.execute(query, (first, last)):
+    context_of = lru_cache(maxsize=1)(partial(_slice, connection))
+    for row, number, start, end, context_start, context_end in connection.execute(query, (first, last)):
         if number != current:
             current, window = number, {}
         places = range(start // SEGMENT, max(end - 1, start) // SEGMENT + 1)
@@ -147,7 +159,8 @@ def chunk_texts(connection: sqlite3.Connection, *, first: int = 0, last: int = 2
             if place not in window:
                 window[place] = _segment(connection, number, place)
         joined = "".join(window[place] for place in places)
-        yield row, joined[start - places[0] * SEGMENT : end - places[0] * SEGMENT]
+        words = joined[start - places[0] * SEGMENT : end - places[0] * SEGMENT]
+        yield row, in_context(words, context_of(number, context_start, context_end))
 
 
 def documents(connection: sqlite3.Connection) -> list[DocumentInfo]:
@@ -174,6 +187,9 @@ def document(connection: sqlite3.Connection, document_id: str) -> Document:
     headings = connection.execute(
         "SELECT level, title, start FROM headings WHERE document = ? ORDER BY place", (number,)
     )
+    tables = connection.execute(
+        'SELECT start, "end", header_start, header_end FROM tables WHERE document = ? ORDER BY place', (number,)
+    )
     return Document(
         id=row[0],
         title=row[1],
@@ -185,6 +201,7 @@ def document(connection: sqlite3.Connection, document_id: str) -> Document:
         headings=tuple(Heading(*heading) for heading in headings),
         metadata=json.loads(row[5]),
         warnings=tuple(json.loads(row[6])),
+        tables=tuple(Table(*table) for table in tables),
     )
 
 
@@ -300,9 +317,20 @@ def _slice(connection: sqlite3.Connection, number: int, start: int, end: int) ->
     return "".join(piece for (piece,) in pieces)[start - first * SEGMENT : end - first * SEGMENT]
 
 
-def _chunk(record: _Row, words: str) -> Chunk:
-    _, document_id, identity, start, end, n_tokens, page, headings, _ = record
-    return Chunk(identity, document_id, start, end, words, n_tokens, page, tuple(json.loads(headings)))
+def _chunk(record: _Row, words: Callable[[int, int], str]) -> Chunk:
+    _, document_id, identity, start, end, n_tokens, page, headings, _, context_start, context_end = record
+    return Chunk(
+        id=identity,
+        document_id=document_id,
+        start=start,
+        end=end,
+        text=words(start, end),
+        n_tokens=n_tokens,
+        page=page,
+        headings=tuple(json.loads(headings)),
+        context=words(context_start, context_end),
+        context_start=context_start,
+    )
 
 
 def _entry(row: tuple) -> LedgerEntry:  # type: ignore[type-arg]

@@ -73,7 +73,7 @@ class Writer:
         """
         self._check_open()
         _check(document, chunks, entry)
-        addresses = [content_address(chunk.text) for chunk in chunks]
+        addresses = [content_address(chunk.embedded_text) for chunk in chunks]
         readable = self._vectors.readable(self._space, addresses)
         if missing := set(addresses) - readable.keys():
             raise CollectionError(
@@ -158,6 +158,8 @@ def _check(document: Document, chunks: Sequence[Chunk], entry: LedgerEntry) -> N
             raise ValueError(f"chunk {chunk.id} of {document.id!r} has the span [{chunk.start}, {chunk.end})")
         if not document.text.startswith(chunk.text, chunk.start) or len(chunk.text) != chunk.end - chunk.start:
             raise ValueError(f"chunk {chunk.id} of {document.id!r} is not the text at [{chunk.start}, {chunk.end})")
+        if not document.text.startswith(chunk.context, chunk.context_start):
+            raise ValueError(f"the context of chunk {chunk.id} is not the text of {document.id!r} at its place")
 
 
 def _insert_document(connection: sqlite3.Connection, document: Document, chunks: Sequence[Chunk]) -> int:
@@ -198,6 +200,10 @@ def _insert_document(connection: sqlite3.Connection, document: Document, chunks:
         "INSERT INTO headings (document, place, level, title, start) VALUES (?, ?, ?, CAST(? AS TEXT), ?)",
         ((number, place, h.level, sql_text(h.title), h.start) for place, h in enumerate(document.headings)),
     )
+    connection.executemany(
+        'INSERT INTO tables (document, place, start, "end", header_start, header_end) VALUES (?, ?, ?, ?, ?, ?)',
+        ((number, place, t.start, t.end, t.header_start, t.header_end) for place, t in enumerate(document.tables)),
+    )
     return number
 
 
@@ -213,10 +219,13 @@ def _insert_chunks(
     connection: sqlite3.Connection, number: int, chunks: Sequence[Chunk], vectors: Sequence[tuple[bytes, bool]]
 ) -> None:
     connection.executemany(
-        'INSERT INTO chunks (document, id, start, "end", n_tokens, page, headings, address, readable)'
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        'INSERT INTO chunks (document, id, start, "end", n_tokens, page, headings, context_start, context_end, address,'
+        " readable) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            (number, c.id, c.start, c.end, c.n_tokens, c.page, json.dumps(c.headings), address, readable)
+            (
+                *(number, c.id, c.start, c.end, c.n_tokens, c.page, json.dumps(c.headings)),
+                *(c.context_start, c.context_start + len(c.context), address, readable),
+            )
             for c, (address, readable) in zip(chunks, vectors, strict=True)
         ),
     )

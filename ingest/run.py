@@ -19,7 +19,7 @@ from typing import Protocol
 from index.collection import Collection, Writer
 from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
-from ingest.chunking import chunk
+from ingest.chunking import chunk, headless_tables
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
 from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead
@@ -255,7 +255,8 @@ class _Run:
     def _prepare(self, work: Work) -> _Prepared:
         document = self._readers.read(_to_read(work))
         chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
-        return _Prepared(work, document, chunks)
+        warnings = (*document.warnings, *headless_tables(document, chunks))
+        return _Prepared(work, dataclasses.replace(document, warnings=warnings), chunks)
 
     async def _embed_and_write(self, prepared: _Prepared) -> None:
         try:

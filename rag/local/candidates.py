@@ -31,7 +31,8 @@ class Candidate:
     """One sentence of a source.
 
     ``pieces`` is its text with white space collapsed, cut where the source itself has something that reads as a
-    marker. ``around`` is what helps to understand it: title, headings, and the sentences before and after.
+    marker. ``around`` is what helps to understand it: title, headings, the header of the table that the source begins
+    in, and the sentences before and after.
     ``is_prose`` is False for headings, table rows and code.
     """
 
@@ -54,7 +55,7 @@ def candidates(sources: Sequence[Source]) -> list[Candidate]:
 def _of_source(number: int, source: Source) -> Iterator[Candidate]:
     spans = list(_spans(source.text))
     texts = [" ".join(source.text[start:end].split()) for start, end in spans]
-    heading = " ".join((source.title, *source.headings))
+    heading = " ".join((source.title, *source.headings, source.context))
     for place, (start, end) in enumerate(spans):
         pieces = _pieces(source.text, start, end)
         if pieces and _is_quotable(texts[place]):
