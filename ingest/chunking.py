@@ -155,7 +155,7 @@ class _Cutter:
         """How far a chunk may go: as the tokens allow, and all of it where that would end in a block begun before."""
         high = self._ruler.reach(origin, budget)
         block = self._boundaries.block_at(high)
-        if block and block[0] <= max(floor, origin.start):
+        if block and self._boundaries.trimmed(block[0]) <= max(floor, origin.start):
             high = self._ruler.reach(origin, self._limit)
         return max(high, origin.start + 1)
 

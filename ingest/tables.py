@@ -19,7 +19,7 @@ _WORD = re.compile(r"\w")
 _CELL_END = re.compile(r"(?<!\\)\|")
 # What ends a table, beside an empty line: the beginning of another block.
 _OTHER_BLOCK = re.compile(
-    r"[ \t]*(?:#{1,6}[ \t]|>|```|~~~|(?:[-*+]|\d{1,9}[.)])[ \t]|([-*_])[ \t]*(?:\1[ \t]*){2,}(?:\n|$))"
+    r"[ \t]*(?:>|```|~~~|(?:#{1,6}|[-*+]|\d{1,9}[.)])(?=\s|\Z)|([-*_])[ \t]*(?:\1[ \t]*){2,}(?=\n|\Z))"
 )
 
 # Where a row begins: at a line with words in it; in grids below a border; in list tables at their bullets; and where
