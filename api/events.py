@@ -118,6 +118,8 @@ def hit_json(hit: Hit) -> JSON:
         "end": chunk.end,
         "headings": list(chunk.headings),
         "text": chunk.text,
+        "context": chunk.context,
+        "context_start": chunk.context_start if chunk.context else None,
         "score": hit.score,
         "vector_score": hit.vector_score,
         "keyword_score": hit.keyword_score,
@@ -136,6 +138,8 @@ def _source_json(source: Source) -> JSON:
         "end": source.end,
         "headings": list(source.headings),
         "text": source.text,
+        "context": source.context,
+        "context_start": source.context_start if source.context else None,
         "score": source.score,
         "chunk_ids": list(source.chunk_ids),
     }

@@ -152,6 +152,10 @@ class Citation(_Reply):
     chunk_id: str
 
 
+_CONTEXT = "what the text is read with: the header of the table that it begins in"
+_CONTEXT_START = "where that stands in the document"
+
+
 class Source(_Reply):
     """A numbered passage that the answer was written from."""
 
@@ -164,6 +168,8 @@ class Source(_Reply):
     end: int
     headings: list[str]
     text: str
+    context: Annotated[str, Field(description=_CONTEXT)]
+    context_start: Annotated[int | None, Field(description=_CONTEXT_START)]
     score: float
     chunk_ids: list[str]
 
@@ -244,6 +250,8 @@ class Hit(_Reply):
     end: int
     headings: list[str]
     text: str
+    context: Annotated[str, Field(description=_CONTEXT)]
+    context_start: Annotated[int | None, Field(description=_CONTEXT_START)]
     score: float
     vector_score: float | None
     keyword_score: float | None

@@ -49,7 +49,9 @@ async def ingest(folder: Path) -> tuple[float, list[str]]:
             await footnote.ingest(folder)
             seconds = time.perf_counter() - start
             collection = footnote.collection()
-            texts = [chunk.text for info in collection.documents() for chunk in collection.document_chunks(info.id)]
+            texts = [
+                chunk.embedded_text for info in collection.documents() for chunk in collection.document_chunks(info.id)
+            ]
     return seconds, texts
 
 

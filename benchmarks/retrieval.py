@@ -129,7 +129,7 @@ async def stored(library: Library, questions: QuestionSet, embedder: Embedder, t
 
 
 async def embed(library: Library, collection: Collection, embedder: Embedder, chunks: Sequence[Chunk]) -> None:
-    texts = {content_address(chunk.text): chunk.text for chunk in chunks}
+    texts = {content_address(chunk.embedded_text): chunk.embedded_text for chunk in chunks}
     missing = library.vectors.missing(collection.space, list(texts))
     size = embedder.profile.limits.max_inputs
     for first in range(0, len(missing), size):

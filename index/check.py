@@ -20,7 +20,7 @@ from index.exact import RowArray
 from index.seals import ROW_COLUMNS, chunk_rows, chunks_checksum, stored_document
 from index.vector_store import VectorSpace, VectorStore
 from rag.errors import DamagedDataError
-from rag.types import content_address
+from rag.types import content_address, in_context
 
 __all__ = [
     "Finding",
@@ -151,8 +151,8 @@ def _document_problem(connection: sqlite3.Connection, number: int, *, sealed: bo
         return f"{len(chunks)} chunks instead of {stored.row[7]}"
     if checksum != chunks_checksum(chunks) if checksum is not None else sealed:
         return "its chunks are not as they were written"
-    for identity, start, end, *_, address in chunks:
-        if content_address(text[start:end]) != address:
+    for identity, start, end, _, _, _, context_start, context_end, _, address in chunks:
+        if content_address(in_context(text[start:end], text[context_start:context_end])) != address:
             return f"chunk {identity} has the vector of another text"
     return ""
 

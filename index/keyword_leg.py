@@ -17,7 +17,7 @@ from index.history import Pending, pending_changes
 from index.locks import file_lock
 from index.records import DerivedStatus
 from index.snapshot import DamagedIndexError
-from index.texts import chunk_texts
+from index.texts import embedded_texts
 from rag.errors import CollectionError
 
 if TYPE_CHECKING:
@@ -180,5 +180,7 @@ class KeywordLeg:
         return index
 
     def _apply(self, connection: sqlite3.Connection, index: KeywordIndex, pending: Pending) -> None:
-        texts = (record for first, last in pending.added for record in chunk_texts(connection, first=first, last=last))
+        texts = (
+            record for first, last in pending.added for record in embedded_texts(connection, first=first, last=last)
+        )
         index.update(remove=pending.removed, add=texts, position=pending.target)

@@ -11,8 +11,10 @@ collection.db
   pages      ``place`` counts from 0 in reading order; spans are characters of the text; ``label`` is what a person
              calls the page, "" for "page N"
   headings   likewise
+  tables     likewise; the header's span is empty where there is none
   chunks     ``row`` is the number FAISS and the keyword index know a chunk by: never reused. No text: it is cut from
-             the segments. ``address`` is the content address of its vector, ``readable`` 0 where the model has none
+             the segments, and so is its context, [context_start, context_end), empty for none. ``address`` is the
+             content address of its vector, ``readable`` 0 where the model has none
   changes    the history that the derived indexes follow: rows [first_row, last_row] came or went
   ledger     what became of each input path
   roots      which folders were ingested, and what their document ids begin with
@@ -149,9 +151,23 @@ _COLLECTION_2: Step = (
         )""",
 )
 
+_COLLECTION_3: Step = (
+    """CREATE TABLE tables (
+        document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        place INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        "end" INTEGER NOT NULL,
+        header_start INTEGER NOT NULL,
+        header_end INTEGER NOT NULL,
+        PRIMARY KEY (document, place)
+    ) WITHOUT ROWID""",
+    "ALTER TABLE chunks ADD COLUMN context_start INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE chunks ADD COLUMN context_end INTEGER NOT NULL DEFAULT 0",
+)
+
 # Nothing is read here: a large library opens at once, and its next writers fill the checksums in.
 _UNSEALED = "CREATE TABLE unsealed (first INTEGER NOT NULL, last INTEGER NOT NULL)"
-_COLLECTION_3: Step = (
+_COLLECTION_4: Step = (
     "ALTER TABLE documents ADD COLUMN checksum INTEGER",
     "ALTER TABLE documents ADD COLUMN chunks_checksum INTEGER",
     *(
@@ -185,7 +201,7 @@ _VECTORS_2: Step = (
     " WHERE EXISTS (SELECT 1 FROM vectors)",
 )
 
-COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1, _COLLECTION_2, _COLLECTION_3)
+COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1, _COLLECTION_2, _COLLECTION_3, _COLLECTION_4)
 VECTORS_STEPS: Sequence[Step] = (_VECTORS_1, _VECTORS_2)
 
 

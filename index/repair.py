@@ -30,7 +30,7 @@ from rag.errors import DamagedDataError
 
 __all__ = ["Mended", "mend_chunks_without_vectors", "mend_collection", "mend_vectors"]
 
-_PARTS = ("chunks", "segments", "segment_lines", "pages", "headings")
+_PARTS = ("chunks", "segments", "segment_lines", "pages", "headings", "tables")
 
 
 @dataclass(slots=True)

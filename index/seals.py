@@ -1,8 +1,8 @@
 """What the checksums of a document are of, and how documents that were stored without get theirs.
 
-``documents.checksum`` is that of the document's row, its pages and headings, and its segments' checksums and lines;
-``chunks_checksum`` that of the rows of its chunks. The writer computes both from what it is about to write, whoever
-reads from what stands there.
+``documents.checksum`` is that of the document's row, its pages, headings and tables, and its segments' checksums and
+lines; ``chunks_checksum`` that of the rows of its chunks. The writer computes both from what it is about to write,
+whoever reads from what stands there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 DOCUMENT_COLUMNS = (
     "id, title, sha256, media_type, reader, n_characters, n_pages, n_chunks, n_tokens, metadata, warnings, changed_at"
 )
-CHUNK_COLUMNS = 'id, start, "end", n_tokens, page, headings, readable, address'
+CHUNK_COLUMNS = 'id, start, "end", n_tokens, page, headings, context_start, context_end, readable, address'
 """``row`` is not among them: it is given out when they are written."""
 
 ROW_COLUMNS = {
@@ -57,6 +57,7 @@ class StoredDocument:
     segments: Sequence[Segment]
     pages: Sequence[Row]
     headings: Sequence[Row]
+    tables: Sequence[Row]
     checksum: int | None
 
     @property
@@ -65,16 +66,18 @@ class StoredDocument:
         if not all(segment.is_whole for segment in self.segments):
             return False
         lines = [(segment.place, segment.line, segment.checksum) for segment in self.segments]
-        return self.checksum in (None, content_checksum(self.row, lines, self.pages, self.headings))
+        return self.checksum in (None, content_checksum(self.row, lines, self.pages, self.headings, self.tables))
 
 
-def content_checksum(row: Row, lines: Sequence[Row], pages: Sequence[Row], headings: Sequence[Row]) -> int:
+def content_checksum(
+    row: Row, lines: Sequence[Row], pages: Sequence[Row], headings: Sequence[Row], tables: Sequence[Row]
+) -> int:
     """Return the checksum of a document.
 
     ``row`` holds DOCUMENT_COLUMNS; ``lines`` (place, line, checksum) of each segment; ``pages`` (number, start, end,
-    label); ``headings`` (level, title, start).
+    label); ``headings`` (level, title, start); ``tables`` (start, end, header start, header end).
     """
-    return rows_checksum([row, lines, pages, headings])
+    return rows_checksum([row, lines, pages, headings, tables])
 
 
 def chunks_checksum(rows: Sequence[Row]) -> int:
@@ -96,7 +99,10 @@ def stored_document(connection: sqlite3.Connection, number: int) -> StoredDocume
     headings = connection.execute(
         "SELECT level, title, start FROM headings WHERE document = ? ORDER BY place", (number,)
     ).fetchall()
-    return StoredDocument(row, segments(connection, number), pages, headings, checksum)
+    tables = connection.execute(
+        'SELECT start, "end", header_start, header_end FROM tables WHERE document = ? ORDER BY place', (number,)
+    ).fetchall()
+    return StoredDocument(row, segments(connection, number), pages, headings, tables, checksum)
 
 
 def chunk_rows(connection: sqlite3.Connection, number: int) -> list[Row]:
@@ -151,7 +157,7 @@ def _seal_document(connection: sqlite3.Connection, number: int) -> None:
     connection.execute(
         "UPDATE documents SET checksum = ?, chunks_checksum = ? WHERE number = ?",
         (
-            content_checksum(stored.row, lines, stored.pages, stored.headings),
+            content_checksum(stored.row, lines, stored.pages, stored.headings, stored.tables),
             chunks_checksum(chunk_rows(connection, number)),
             number,
         ),

@@ -48,10 +48,12 @@ def insert_document(connection: sqlite3.Connection, document: Document, chunks: 
     lines = [(place, line, bytes_checksum(raw)) for place, (line, raw) in enumerate(segments)]
     pages = [(page.number, page.start, page.end, page.label) for page in document.pages]
     headings = [(heading.level, heading.title, heading.start) for heading in document.headings]
+    tables = [(table.start, table.end, table.header_start, table.header_end) for table in document.tables]
+    checksum = content_checksum(row, lines, pages, headings, tables)
     number = connection.execute(
         f"INSERT INTO documents ({DOCUMENT_COLUMNS}, checksum)"
         " VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (sql_text(document.id), sql_text(document.title), *row[2:], content_checksum(row, lines, pages, headings)),
+        (sql_text(document.id), sql_text(document.title), *row[2:], checksum),
     ).lastrowid
     assert number is not None
     connection.executemany(
@@ -70,6 +72,10 @@ def insert_document(connection: sqlite3.Connection, document: Document, chunks: 
         "INSERT INTO headings (document, place, level, title, start) VALUES (?, ?, ?, CAST(? AS TEXT), ?)",
         ((number, place, level, sql_text(title), start) for place, (level, title, start) in enumerate(headings)),
     )
+    connection.executemany(
+        'INSERT INTO tables (document, place, start, "end", header_start, header_end) VALUES (?, ?, ?, ?, ?, ?)',
+        ((number, place, *table) for place, table in enumerate(tables)),
+    )
     return number
 
 
@@ -86,11 +92,14 @@ def insert_chunks(
     connection: sqlite3.Connection, number: int, chunks: Sequence[Chunk], vectors: Sequence[tuple[bytes, bool]]
 ) -> None:
     rows = [
-        (c.id, c.start, c.end, c.n_tokens, c.page, json.dumps(c.headings), int(readable), address)
+        (
+            *(c.id, c.start, c.end, c.n_tokens, c.page, json.dumps(c.headings)),
+            *(c.context_start, c.context_start + len(c.context), int(readable), address),
+        )
         for c, (address, readable) in zip(chunks, vectors, strict=True)
     ]
     connection.executemany(
-        f"INSERT INTO chunks (document, {CHUNK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO chunks (document, {CHUNK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         ((number, *row) for row in rows),
     )
     seal_chunks(connection, number, rows)

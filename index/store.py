@@ -13,7 +13,7 @@ from index.records import CollectionConfig, DocumentInfo, LedgerEntry, Position
 from index.seals import DOCUMENT_COLUMNS, ROW_COLUMNS, stored_document
 from index.texts import damaged, text_slice
 from rag.errors import CollectionError, DamagedDataError, DocumentNotFoundError
-from rag.types import Chunk, ChunkingSettings, Document, Heading, Page, content_address, line_place
+from rag.types import Chunk, ChunkingSettings, Document, Heading, Page, Table, content_address, in_context, line_place
 
 __all__ = [
     "Change",
@@ -45,13 +45,16 @@ __all__ = [
 ]
 
 _PARAMETERS = 900  # below the 999 that SQLite before 3.32 allows in a statement
-_CHUNK = 'c."row", d.id, c.id, c.start, c."end", c.n_tokens, c.page, c.headings, c.document, c.address'
+_CHUNK = (
+    'c."row", d.id, c.id, c.start, c."end", c.n_tokens, c.page, c.headings, c.document, c.context_start, c.context_end,'
+    " c.address"
+)
 
 Change = tuple[int, str, int, int, str]
 """seq, "add" or "remove", first row, last row, mark."""
 Counts = tuple[int, int, int, int, float | None]
 """documents, chunks, tokens, unreadable chunks, time of the last change."""
-_Row = tuple[int, str, str, int, int, int, int | None, str, int, bytes]
+_Row = tuple[int, str, str, int, int, int, int | None, str, int, int, int, bytes]
 
 
 def config(connection: sqlite3.Connection) -> CollectionConfig:
@@ -183,6 +186,7 @@ def document(connection: sqlite3.Connection, document_id: str) -> Document:
         headings=tuple(Heading(*heading) for heading in stored.headings),
         metadata=json.loads(row["metadata"]),
         warnings=tuple(json.loads(row["warnings"])),
+        tables=tuple(Table(*table) for table in stored.tables),
     )
 
 
@@ -287,15 +291,19 @@ def _among(connection: sqlite3.Connection, query: str, rows: Iterable[int]) -> I
 
 def _chunk(connection: sqlite3.Connection, record: _Row, whole: str | None = None) -> Chunk:
     """Return the chunk of a record, cut from its document's text: from ``whole``, or from its segments."""
-    _, document_id, identity, start, end, n_tokens, page, headings, number, address = record
+    _, document_id, identity, start, end, n_tokens, page, headings, number, context_start, context_end, address = record
     try:
-        words = text_slice(connection, number, start, end) if whole is None else whole[start:end]
+        if whole is None:
+            words = text_slice(connection, number, start, end)
+            context = text_slice(connection, number, context_start, context_end)
+        else:
+            words, context = whole[start:end], whole[context_start:context_end]
         titles = tuple(json.loads(headings))
     except (TypeError, ValueError) as error:  # of another type or form than any that is stored
         raise damaged(connection, number, "a chunk") from error
-    if content_address(words) != address:
+    if content_address(in_context(words, context)) != address:
         raise damaged(connection, number, "a chunk")
-    return Chunk(identity, document_id, start, end, words, n_tokens, page, titles)
+    return Chunk(identity, document_id, start, end, words, n_tokens, page, titles, context, context_start)
 
 
 def _entry(row: tuple) -> LedgerEntry:  # type: ignore[type-arg]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 from index.checksums import bytes_checksum
 from index.migrations import SEGMENT
 from rag.errors import DamagedDataError
+from rag.types import in_context
 
-__all__ = ["Segment", "chunk_texts", "damaged", "segments", "text_slice"]
+__all__ = ["Segment", "damaged", "embedded_texts", "segments", "text_slice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +57,21 @@ def text_slice(connection: sqlite3.Connection, number: int, start: int, end: int
     return "".join(piece.text for piece in pieces)[start - first * SEGMENT : end - first * SEGMENT]
 
 
-def chunk_texts(connection: sqlite3.Connection, *, first: int = 0, last: int = 2**63 - 1) -> Iterator[tuple[int, str]]:
-    """Yield (row, text) of the chunks in [first, last], ascending; each document is read once, not once a chunk.
+def embedded_texts(
+    connection: sqlite3.Connection, *, first: int = 0, last: int = 2**63 - 1
+) -> Iterator[tuple[int, str]]:
+    """Yield (row, text as embedded) of the chunks in [first, last], ascending.
 
-    Raises DamagedDataError.
+    Each document is read once, not once a chunk, and so is each context. Raises DamagedDataError.
     """
-    query = 'SELECT "row", document, start, "end" FROM chunks WHERE "row" BETWEEN ? AND ? ORDER BY "row"'
+    query = (
+        'SELECT "row", document, start, "end", context_start, context_end FROM chunks'
+        ' WHERE "row" BETWEEN ? AND ? ORDER BY "row"'
+    )
     window: dict[int, str] = {}
     current = None
-    for row, number, start, end in connection.execute(query, (first, last)):
+    context_of = lru_cache(maxsize=1)(partial(text_slice, connection))
+    for row, number, start, end, context_start, context_end in connection.execute(query, (first, last)):
         if number != current:
             current, window = number, {}
         places = range(start // SEGMENT, max(end - 1, start) // SEGMENT + 1)
@@ -73,7 +81,8 @@ def chunk_texts(connection: sqlite3.Connection, *, first: int = 0, last: int = 2
             if place not in window:
                 window[place] = text_slice(connection, number, place * SEGMENT, (place + 1) * SEGMENT)
         joined = "".join(window[place] for place in places)
-        yield row, joined[start - places[0] * SEGMENT : end - places[0] * SEGMENT]
+        words = joined[start - places[0] * SEGMENT : end - places[0] * SEGMENT]
+        yield row, in_context(words, context_of(number, context_start, context_end))
 
 
 def damaged(connection: sqlite3.Connection, number: int, what: str) -> DamagedDataError:

@@ -71,7 +71,7 @@ class Writer:
         """
         self._check_open()
         _check(document, chunks, entry)
-        addresses = [content_address(chunk.text) for chunk in chunks]
+        addresses = [content_address(chunk.embedded_text) for chunk in chunks]
         readable = self._vectors.readable(self._space, addresses)
         if missing := set(addresses) - readable.keys():
             raise CollectionError(
@@ -155,6 +155,8 @@ def _check(document: Document, chunks: Sequence[Chunk], entry: LedgerEntry) -> N
             raise ValueError(f"chunk {chunk.id} of {document.id!r} has the span [{chunk.start}, {chunk.end})")
         if not document.text.startswith(chunk.text, chunk.start) or len(chunk.text) != chunk.end - chunk.start:
             raise ValueError(f"chunk {chunk.id} of {document.id!r} is not the text at [{chunk.start}, {chunk.end})")
+        if not document.text.startswith(chunk.context, chunk.context_start):
+            raise ValueError(f"the context of chunk {chunk.id} is not the text of {document.id!r} at its place")
 
 
 def free_prefix(prefixes: Set[str], paths: Iterable[str], root: str) -> str:

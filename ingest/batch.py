@@ -134,14 +134,14 @@ class _OrderingQueue:
         self.n_texts = 0
 
     async def fill(self, chunks: Sequence[Chunk]) -> Filled:
-        by_address = {content_address(chunk.text): chunk for chunk in chunks}
+        by_address = {content_address(chunk.embedded_text): chunk for chunk in chunks}
         missing = await asyncio.to_thread(self._vectors.missing, self._space, list(by_address))
         if not missing:
             return Filled(0, 0)
         for address in missing:
             if address not in self._on_order:
                 self._on_order.add(address)
-                self._writer.add(address, by_address[address].text, n_tokens=by_address[address].n_tokens)
+                self._writer.add(address, by_address[address].embedded_text, n_tokens=by_address[address].n_tokens)
                 self.n_texts += 1
         raise EmbeddingError(ON_ORDER)
 
@@ -155,7 +155,7 @@ class _HeldBackQueue:
         self._reason = reason
 
     async def fill(self, chunks: Sequence[Chunk]) -> Filled:
-        addresses = [content_address(chunk.text) for chunk in chunks]
+        addresses = [content_address(chunk.embedded_text) for chunk in chunks]
         if await asyncio.to_thread(self._vectors.missing, self._space, addresses):
             raise EmbeddingError(self._reason)
         return Filled(0, 0)

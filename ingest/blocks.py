@@ -1,24 +1,22 @@
-"""Spans of a text that are better not cut: fenced code and tables, as Markdown writes them."""
+"""Spans of a text that are better not cut: code between fences, as Markdown writes it."""
 
 from __future__ import annotations
 
-__all__ = ["protected_blocks"]
+__all__ = ["fenced_code"]
 
 _FENCES = ("```", "~~~")
 
 
-def protected_blocks(text: str) -> list[tuple[int, int]]:
-    """Return the spans of fenced code and of tables (lines that begin with a bar), in order and apart."""
-    spans = sorted([*_fenced(text), *_tables(text)])
+def fenced_code(text: str) -> list[tuple[int, int]]:
+    """Return the spans of code between fences, in order and apart; a fence that is not closed protects nothing."""
     apart: list[tuple[int, int]] = []
-    for start, end in spans:
+    for start, end in sorted(_fenced(text)):
         if not apart or start >= apart[-1][1]:
             apart.append((start, end))
     return apart
 
 
 def _fenced(text: str) -> list[tuple[int, int]]:
-    """Code between fences; a fence that is not closed protects nothing."""
     spans: list[tuple[int, int]] = []
     for fence in _FENCES:
         at = text.find(fence) if fence[0] in text else -1  # a single character is found ten times as fast
@@ -52,22 +50,6 @@ def _run_length(text: str, at: int, character: str) -> int:
     while text.startswith(character, end):
         end += 1
     return end - at
-
-
-def _tables(text: str) -> list[tuple[int, int]]:
-    """Runs of lines that begin with a bar."""
-    spans: list[tuple[int, int]] = []
-    at = text.find("|")
-    while at >= 0:
-        end = at
-        if at == 0 or text[at - 1] == "\n":
-            while text.startswith("|", end):
-                end = _line_end(text, end) + 1
-            spans.append((at, end - 1))
-        else:
-            end = _line_end(text, end)
-        at = text.find("|", end)
-    return spans
 
 
 def _line_end(text: str, at: int) -> int:

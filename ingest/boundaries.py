@@ -55,7 +55,7 @@ class Boundaries:
         self._text = text
         self._sections, self._heading_ends = _heading_spans(text, headings)
         self._pages = [page.start for page in pages]
-        self._block_starts = [self._with_heading(start) for start, _ in blocks]
+        self._block_starts = [self.with_heading(start) for start, _ in blocks]
         self._block_ends = [end for _, end in blocks]
 
     def best_end(self, start: int, floor: int, high: int) -> int:
@@ -112,6 +112,13 @@ class Boundaries:
         if place >= 0 and offset < self._block_ends[place]:
             return self._block_starts[place], self._block_ends[place]
         return None
+
+    def with_heading(self, start: int) -> int:
+        """Return the start of the heading right above ``start``, else ``start``: a block begins with its heading."""
+        place = bisect_left(self._sections, start) - 1
+        if place >= 0 and self.trimmed(start) <= self._heading_ends[place]:
+            return self._sections[place]
+        return start
 
     def trimmed(self, end: int) -> int:
         """Return the end of the last printed character before ``end``, or 0."""
@@ -206,13 +213,6 @@ class Boundaries:
         if following < len(text) and text[following].islower() and text.find("\n\n", end, following) < 0:
             return stop not in ",;:"
         return stop == "." and _ABBREVIATION.search(text, max(end - 8, 0), end) is not None
-
-    def _with_heading(self, start: int) -> int:
-        """A block right under a heading begins with it."""
-        place = bisect_left(self._sections, start) - 1
-        if place >= 0 and self.trimmed(start) <= self._heading_ends[place]:
-            return self._sections[place]
-        return start
 
 
 def _heading_spans(text: str, headings: Sequence[Heading]) -> tuple[list[int], list[int]]:

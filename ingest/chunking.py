@@ -7,19 +7,22 @@ where it ends; the exact count of that one slice is checked. The next chunk begi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ingest.blocks import protected_blocks
+from ingest.blocks import fenced_code
 from ingest.boundaries import Boundaries
 from ingest.ruler import Origin, TokenRuler
+from ingest.tables import TableRows, tables_of
 from rag.contracts import Tokenizer
 from rag.errors import ConfigError
-from rag.types import Chunk, ChunkingSettings, Document, EmbedderProfile, Heading, chunk_id
+from rag.types import Chunk, ChunkingSettings, Document, EmbedderProfile, Heading, Table, chunk_id, in_context
 
-__all__ = ["chunk", "default_settings"]
+__all__ = ["chunk", "default_settings", "headless_tables"]
 
 _TOKENS = 512
 _STEP = 16
+_HEADER_SHARE = 3
+"""A header that takes more than a third of a chunk is not repeated: a chunk should hold more that is new."""
 
 
 def default_settings(profile: EmbedderProfile) -> ChunkingSettings:
@@ -40,17 +43,22 @@ def default_settings(profile: EmbedderProfile) -> ChunkingSettings:
 def chunk(document: Document, tokenizer: Tokenizer, settings: ChunkingSettings) -> list[Chunk]:
     """Return the chunks of a document, in order; none for a document without a printed character.
 
-    - Each has at most ``settings.tokens`` tokens, and ``n_tokens`` is exactly what the tokenizer counts in its text.
+    - Each has at most ``settings.tokens`` tokens, and ``n_tokens`` is exactly what the tokenizer counts in what is
+      embedded of it: its text below its context.
     - Every character that is not white space lies in some chunk; no chunk lies within another.
     - Ends are at a heading, paragraph, sentence or list item, line, clause, word or character, in this order of liking.
     - About ``settings.overlap`` tokens at the start are the end of the chunk before, from the start of a sentence;
       nothing of a section before the last heading is repeated.
     - Fenced code and tables that fit are not cut; a heading is not parted from what follows it.
+    - A table that does not fit is cut between its rows, none of which is repeated. Each chunk that begins below its
+      header has that as context, unless it is longer than a third of a chunk (see ``headless_tables``).
     """
     chunks = []
     paths = _HeadingPaths(document.headings)
-    for start, end, n_tokens in _Cutter(document, tokenizer, settings).spans():
+    cutter = _Cutter(document, tokenizer, settings)
+    for start, end, n_tokens in cutter.spans():
         text = document.text[start:end]
+        context_start, context_end = cutter.context_at(start)
         chunks.append(
             Chunk(
                 id=chunk_id(document.id, start, text),
@@ -61,9 +69,23 @@ def chunk(document: Document, tokenizer: Tokenizer, settings: ChunkingSettings) 
                 n_tokens=n_tokens,
                 page=document.page_at(start) if document.pages else None,
                 headings=paths.at(start),
+                context=document.text[context_start:context_end],
+                context_start=context_start,
             )
         )
     return chunks
+
+
+def headless_tables(document: Document, chunks: Sequence[Chunk]) -> tuple[str, ...]:
+    """Return a warning for each table whose header is too long to be repeated, if some of its chunks lack it."""
+    if all(made.context for made in chunks):
+        return ()
+    rows = TableRows(document.text, tables_of(document, apart_from=fenced_code(document.text)))
+    found = dict.fromkeys(table for made in chunks if not made.context and (table := rows.header_at(made.start)))
+    return tuple(
+        f"the header of the table in {document.place_at(table.start)} is too long to be repeated in each of its chunks"
+        for table in found
+    )
 
 
 class _Cutter:
@@ -74,12 +96,14 @@ class _Cutter:
         self._limit = settings.tokens
         self._overlap = settings.overlap
         self._ruler = TokenRuler(document.text, tokenizer)
-        blocks = [
-            (start, end)
-            for start, end in protected_blocks(document.text)
-            if self._ruler.between(start, end) <= self._limit
-        ]
-        self._boundaries = Boundaries(document.text, document.headings, document.pages, blocks)
+        self._tokenizer = tokenizer
+        code = fenced_code(document.text)
+        tables = tables_of(document, apart_from=code)
+        self._rows = TableRows(document.text, tables)
+        self._headers: dict[Table, bool] = {}  # whether the header of a table is short enough to be repeated
+        blocks = sorted([*code, *((table.start, table.end) for table in tables)])
+        whole = [(start, end) for start, end in blocks if self._ruler.between(start, end) <= self._limit]
+        self._boundaries = Boundaries(document.text, document.headings, document.pages, whole)
 
     def spans(self) -> Iterator[tuple[int, int, int]]:
         """Yield start, end and number of tokens of each chunk."""
@@ -93,9 +117,21 @@ class _Cutter:
             yield start, end, n_tokens
             start, done = self._restart(start, end), end
 
+    def context_at(self, start: int) -> tuple[int, int]:
+        """Return the span that a chunk from ``start`` is read with; 0, 0 for none."""
+        table = self._rows.header_at(start)
+        if table is None:
+            return 0, 0
+        if table not in self._headers:
+            n_tokens = self._tokenizer.count(in_context("", self._text[table.header_start : table.header_end]))
+            self._headers[table] = n_tokens <= self._limit // _HEADER_SHARE
+        return (table.header_start, table.header_end) if self._headers[table] else (0, 0)
+
     def _cut(self, start: int, floor: int, last: int) -> tuple[int, int]:
         """Return where a chunk from ``start`` ends, beyond ``floor``, and its tokens; 0, 0 if it cannot."""
-        origin = self._ruler.origin(start, within=self._limit)
+        context_start, context_end = self.context_at(start)
+        before = in_context("", self._text[context_start:context_end])
+        origin = self._ruler.origin(start, within=self._limit, before=before)
         budget = self._limit
         remaining = self._ruler.remaining(origin)
         if remaining <= self._limit and (n_tokens := self._ruler.count(origin, last)) <= self._limit:
@@ -119,7 +155,7 @@ class _Cutter:
         """How far a chunk may go: as the tokens allow, and all of it where that would end in a block begun before."""
         high = self._ruler.reach(origin, budget)
         block = self._boundaries.block_at(high)
-        if block and block[0] <= max(floor, origin.start):
+        if block and self._boundaries.trimmed(block[0]) <= max(floor, origin.start):
             high = self._ruler.reach(origin, self._limit)
         return max(high, origin.start + 1)
 
@@ -130,18 +166,24 @@ class _Cutter:
             # Not for a scrap of text: an eighth of a chunk, or the block is cut.
             if before > max(floor, start + (high - start) // 8):
                 return before
+        row = self._rows.row_at(self._boundaries.next_printed(high))
+        if row is not None:
+            before = self._boundaries.trimmed(self._boundaries.with_heading(row))
+            if before > floor:
+                return before
         return self._boundaries.best_end(start, floor, high)
 
     def _restart(self, start: int, end: int) -> int:
         """Return where the chunk after [start, end) begins: some sentences before ``end``, or right after it."""
         boundaries = self._boundaries
         following = boundaries.next_printed(end)
-        if not self._overlap or following == len(self._text) or boundaries.is_section(following):
+        is_parted = following == len(self._text) or boundaries.is_section(following) or self._rows.table_at(following)
+        if not self._overlap or is_parted:
             return following
         wanted = self._ruler.back(end, self._overlap)
         low = max(wanted - (end - wanted) // 2, start + 1)
         again = boundaries.best_start(low, wanted, end)
-        if not start < again < end:
+        if not start < again < end or self._rows.table_at(again):
             return following
         block = boundaries.block_at(following + 1)
         if block and self._ruler.between(again, block[1]) > self._limit:

@@ -95,7 +95,7 @@ class EmbeddingQueue:
         Raises EmbeddingError when one of the texts cannot be embedded, naming its place, EmbeddingStoppedError when
         none can for now.
         """
-        by_address = {content_address(chunk.text): chunk for chunk in chunks}
+        by_address = {content_address(chunk.embedded_text): chunk for chunk in chunks}
         missing = await asyncio.to_thread(self._store.missing, self._space, list(by_address))
         sent: list[_Text] = []
         awaited: list[asyncio.Future[None]] = []
@@ -103,7 +103,7 @@ class EmbeddingQueue:
             item = self._under_way.get(address)
             if item is None:
                 chunk = by_address[address]
-                item = _Text(address, chunk.text, chunk.n_tokens, asyncio.get_running_loop().create_future())
+                item = _Text(address, chunk.embedded_text, chunk.n_tokens, asyncio.get_running_loop().create_future())
                 self._enqueue(item)
                 sent.append(item)
             awaited.append(item.done)
@@ -348,7 +348,7 @@ def _failure(chunks: Sequence[Chunk], failures: Sequence[tuple[Chunk, BaseExcept
         return error
     page = f"page {chunk.page}, " if chunk.page is not None else ""
     others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    number = 1 + next(place for place, other in enumerate(chunks) if other.text == chunk.text)
+    number = 1 + next(place for place, other in enumerate(chunks) if other.embedded_text == chunk.embedded_text)
     located = EmbeddingError(
         f"chunk {number} of {len(chunks)} ({page}characters {chunk.start} to {chunk.end}){others}: {error}"
     )

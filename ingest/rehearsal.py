@@ -89,7 +89,7 @@ class RehearsedTexts:
 
     async def fill(self, chunks: Sequence[Chunk]) -> Filled:
         """Return what this document's texts would cost."""
-        sizes = {content_address(chunk.text): chunk.n_tokens for chunk in chunks}
+        sizes = {content_address(chunk.embedded_text): chunk.n_tokens for chunk in chunks}
         unknown = list(sizes)
         if self._store is not None and self._space is not None:
             unknown = await asyncio.to_thread(self._store.missing, self._space, unknown)

@@ -22,12 +22,14 @@ _NEAR = 256
 class Origin(NamedTuple):
     """Where a slice begins. ``base`` plus the place of a token after ``seam`` is its distance in tokens from ``start``.
 
-    ``seam`` is the first one at or after ``start``, or None where the text has none within reach.
+    ``seam`` is the first one at or after ``start``, or None where the text has none within reach. ``before`` is text
+    from elsewhere that is read in front of the slice; its tokens count.
     """
 
     start: int
     seam: int | None
     base: int
+    before: str = ""
 
 
 class TokenRuler:
@@ -43,25 +45,28 @@ class TokenRuler:
         self._counts: dict[str, int] = {}  # of the cut words: most slices begin and end alike
         self._starts = memoryview(starts.data)  # gives plain ints, three times as fast as the array does
 
-    def origin(self, start: int, *, within: int) -> Origin:
+    def origin(self, start: int, *, within: int, before: str = "") -> Origin:
         """Return the origin of slices that begin at ``start`` and have at most about ``within`` tokens."""
+        # subtle: behind other text the start need not be a seam, even if it is one here.
+        first = start + 1 if before else start
         near = min(start + _NEAR, len(self._text))
-        seam = next_seam(self._text, start, near)
+        seam = next_seam(self._text, first, near)
         if seam == near:
             far = self._starts[min(bisect_left(self._starts, start) + within, self._n_tokens)]
-            seam = next_seam(self._text, start, far)
+            seam = next_seam(self._text, first, far)
             if seam >= far:
-                return Origin(start, None, -bisect_left(self._starts, start))
-        head = 0 if seam == start else self._count(self._text[start:seam])
-        return Origin(start, seam, head - bisect_left(self._starts, seam))
+                n_before = self._tokenizer.count(before) if before else 0
+                return Origin(start, None, n_before - bisect_left(self._starts, start), before)
+        head = 0 if seam == start else self._count(before + self._text[start:seam])
+        return Origin(start, seam, head - bisect_left(self._starts, seam), before)
 
     def count(self, origin: Origin, end: int) -> int:
-        """Return the tokens of the slice [origin.start, end)."""
+        """Return the tokens of the slice [origin.start, end), with what is read before it."""
         if origin.seam is not None and origin.seam <= end:
             seam = late_seam(self._text, origin.seam, end)
             tail = 0 if seam == end else self._count(self._text[seam:end])
             return origin.base + bisect_left(self._starts, seam) + tail
-        return self._tokenizer.count(self._text[origin.start : end])
+        return self._tokenizer.count(origin.before + self._text[origin.start : end])
 
     def remaining(self, origin: Origin) -> int:
         """Return about how many tokens there are from the origin to the end of the text."""

@@ -20,7 +20,7 @@ from index.collection import Collection
 from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from index.writer import Writer
-from ingest.chunking import chunk
+from ingest.chunking import chunk, headless_tables
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
 from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead
@@ -256,7 +256,8 @@ class _Run:
     def _prepare(self, work: Work) -> _Prepared:
         document = self._readers.read(_to_read(work))
         chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
-        return _Prepared(work, document, chunks)
+        warnings = (*document.warnings, *headless_tables(document, chunks))
+        return _Prepared(work, dataclasses.replace(document, warnings=warnings), chunks)
 
     async def _embed_and_write(self, prepared: _Prepared) -> None:
         try:

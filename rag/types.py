@@ -39,12 +39,14 @@ __all__ = [
     "Retrieval",
     "Retrieved",
     "Source",
+    "Table",
     "TextDelta",
     "TextKind",
     "Turn",
     "Usage",
     "chunk_id",
     "content_address",
+    "in_context",
     "line_place",
 ]
 
@@ -86,12 +88,26 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """A table: ``[start, end)`` in the text, of which ``[header_start, header_end)`` names its columns.
+
+    The header is one or more rows, with a short caption right above them where the format marks one; empty for none.
+    """
+
+    start: int
+    end: int
+    header_start: int
+    header_end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One source file, after reading.
 
     ``id`` is the path relative to the ingested folder, with forward slashes. ``sha256`` is of the file's bytes, in hex.
     ``pages`` is empty for formats without pages; otherwise it is in order and covers the text (an empty page has
-    start == end). ``headings`` is in order of ``start``. ``warnings`` are for the report: what was read only in part.
+    start == end). ``headings`` is in order of ``start``. ``tables`` are those that the format marks, in order and
+    apart; what is drawn with bars is found in the text. ``warnings`` are for the report: what was read only in part.
     """
 
     id: str
@@ -104,6 +120,7 @@ class Document:
     headings: tuple[Heading, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     warnings: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
 
     def page_at(self, offset: int) -> int | None:
         """Return the number of the page that holds the character at ``offset``; None for formats without pages."""
@@ -169,6 +186,9 @@ class Chunk:
     """A span of a document's text: ``text == document.text[start:end]``.
 
     ``page`` is the page of its first character (None without pages); ``headings`` the titles above it, outermost first.
+    ``context`` is text from elsewhere in the document that it is read with, "" for none: to the rows of a table, its
+    header. It begins at ``context_start`` and is the document's own words, as the chunk is. ``n_tokens`` are those of
+    both, as they are embedded.
     """
 
     id: str
@@ -179,6 +199,22 @@ class Chunk:
     n_tokens: int
     page: int | None = None
     headings: tuple[str, ...] = ()
+    context: str = ""
+    context_start: int = 0
+
+    @property
+    def embedded_text(self) -> str:
+        """What is embedded and searched by words; what is quoted is ``text``."""
+        return in_context(self.text, self.context)
+
+
+def in_context(text: str, context: str) -> str:
+    """Return a text below what it is read with, if there is any.
+
+    >>> in_context("Ada | 36", "name | age")
+    'name | age\\nAda | 36'
+    """
+    return f"{context}\n{text}" if context else text
 
 
 def chunk_id(document_id: str, start: int, text: str) -> str:
@@ -297,6 +333,7 @@ class Source:
 
     ``text`` is the stored text's ``[start, end)``; ``place`` says in words where it begins, as in a citation.
     ``chunk_ids`` are the hits in it, in order of place, and ``chunk_starts`` where each begins in the document.
+    ``context`` is what its first chunk is read with: the header of a table that it begins inside of.
     """
 
     marker: int
@@ -311,6 +348,8 @@ class Source:
     chunk_ids: tuple[str, ...]
     chunk_starts: tuple[int, ...] = ()
     place: str = ""
+    context: str = ""
+    context_start: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from index.records import CollectionStatus, DerivedStatus, DocumentInfo, LedgerEntry, RepairReport
 from ingest.report import FileResult, IngestReport
 from rag.prices import money_or_unknown
-from rag.types import Answer, Citation, Hit, Source
+from rag.types import Answer, Citation, Hit, Source, in_context
 
 __all__ = [
     "answer_footnotes",
@@ -129,7 +129,7 @@ def source_lines(sources: Iterable[Source]) -> Iterable[str]:
     """Yield the passages an answer was written from."""
     for source in sources:
         yield f"[{source.marker}] {where(source.document_id, source.place)} (score {source.score:.2f})"
-        yield from _wrapped(source.text)
+        yield from _wrapped(source.text, source.context)
 
 
 def hit_lines(hits: Iterable[Hit], places: Iterable[str]) -> Iterable[str]:
@@ -147,10 +147,12 @@ def hit_lines(hits: Iterable[Hit], places: Iterable[str]) -> Iterable[str]:
         yield f"{rank:2}. {hit.score:.2f}  {where(hit.chunk.document_id, place)}" + (
             f"  ({', '.join(legs)})" if legs else ""
         )
-        yield from _wrapped(hit.chunk.text)
+        yield from _wrapped(hit.chunk.text, hit.chunk.context)
 
 
-def _wrapped(text: str) -> Iterable[str]:
+def _wrapped(text: str, context: str) -> Iterable[str]:
+    """Yield a text in lines of the terminal's width, below what it is read with."""
+    text = in_context(text, f"{context} …" if context else "")
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
     yield textwrap.fill(shown(text), width=width, initial_indent="    ", subsequent_indent="    ")
 

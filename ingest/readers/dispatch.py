@@ -49,9 +49,9 @@ class Reader:
         return f"{self.name}/{self.version}"
 
 
-_TEXT = Reader("text", 1, read_text)
-_MARKDOWN = Reader("markdown", 1, read_markdown)
-_HTML = Reader("html", 1, read_html)
+_TEXT = Reader("text", 2, read_text)
+_MARKDOWN = Reader("markdown", 2, read_markdown)
+_HTML = Reader("html", 2, read_html)
 _PDF = Reader("pdf", 1, read_pdf)
 
 _ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"{\\rtf"
@@ -65,22 +65,22 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys((".tsv", ".tab"), Reader("tsv", 1, read_tsv)),
     ".json": Reader("json", 1, read_json),
     **dict.fromkeys((".jsonl", ".ndjson"), Reader("jsonl", 1, read_jsonl)),
-    ".docx": Reader("docx", 1, read_docx, _ZIP),
-    **dict.fromkeys((".pptx", ".pptm"), Reader("pptx", 1, read_pptx, _ZIP)),
+    ".docx": Reader("docx", 2, read_docx, _ZIP),
+    **dict.fromkeys((".pptx", ".pptm"), Reader("pptx", 2, read_pptx, _ZIP)),
     **dict.fromkeys((".xlsx", ".xlsm"), Reader("xlsx", 1, read_xlsx, _ZIP)),
-    **dict.fromkeys((".odt", ".ott"), Reader("odt", 1, read_odt, _ZIP)),
+    **dict.fromkeys((".odt", ".ott"), Reader("odt", 2, read_odt, _ZIP)),
     ".rtf": Reader("rtf", 1, read_rtf, _RTF),
-    ".epub": Reader("epub", 1, read_epub, _ZIP),
-    ".eml": Reader("eml", 1, read_eml),
-    ".mbox": Reader("mbox", 1, read_mbox),
-    ".msg": Reader("msg", 1, read_msg, _OLE),
-    ".ipynb": Reader("ipynb", 1, read_ipynb),
+    ".epub": Reader("epub", 2, read_epub, _ZIP),
+    ".eml": Reader("eml", 2, read_eml),
+    ".mbox": Reader("mbox", 2, read_mbox),
+    ".msg": Reader("msg", 2, read_msg, _OLE),
+    ".ipynb": Reader("ipynb", 2, read_ipynb),
     ".srt": Reader("srt", 1, read_srt),
     ".vtt": Reader("vtt", 1, read_vtt),
-    ".rst": Reader("rst", 1, read_rst),
-    **dict.fromkeys((".adoc", ".asciidoc"), Reader("asciidoc", 1, read_asciidoc)),
-    ".org": Reader("org", 1, read_org),
-    ".tex": Reader("latex", 1, read_latex),
+    ".rst": Reader("rst", 2, read_rst),
+    **dict.fromkeys((".adoc", ".asciidoc"), Reader("asciidoc", 2, read_asciidoc)),
+    ".org": Reader("org", 2, read_org),
+    ".tex": Reader("latex", 2, read_latex),
     **dict.fromkeys((".py", ".pyi"), Reader("python", 1, read_python)),
     **dict.fromkeys(
         (
@@ -180,6 +180,7 @@ def read(
         headings=reading.headings,
         metadata=reading.metadata,
         warnings=warnings,
+        tables=reading.tables,
     )
 
 

@@ -7,6 +7,7 @@ equations and content controls. What a reader of the page does not see is left o
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallba
 _UNSEEN = frozenset({f"{_W}del", f"{_W}moveFrom", f"{_W}rPr", f"{_W}pPr", f"{_W}txbxContent", _FALLBACK})
 _MARKS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
+_FIGURE = re.compile(r"\s*(?:fig|图|圖)", re.IGNORECASE)
 _OFF = ("0", "false", "off")
 
 
@@ -63,6 +65,8 @@ class _Writer:
         self._notes = {**_notes(document, "footnote"), **_notes(document, "endnote")}
         self._counts: Counter[tuple[str, int]] = Counter()
         self._in_list = False
+        self._captioned = False  # whether the last block was a caption
+        self._captions = {identity for identity, named in _style_names(document) if named.lower() == "caption"}
 
     def write(self, body: Any) -> None:
         """Write paragraphs and tables; content controls and text boxes are looked into."""
@@ -101,12 +105,14 @@ class _Writer:
             mark = self._mark(element, style)
             self.draft.add(mark + text, gap="\n" if mark and self._in_list else "\n\n")
             self._in_list = bool(mark)
+        if text.strip():  # that of a figure stands below it, and perhaps above a table by chance
+            self._captioned = style in self._captions and not _FIGURE.match(text)
         for note in (*element.iter(f"{_W}footnoteReference"), *element.iter(f"{_W}endnoteReference")):
             kind = "footnote" if note.tag.endswith("footnoteReference") else "endnote"
             number = note.get(f"{_W}id")
             if words := self._notes.get((kind, number)):
                 self.draft.add(f"{kind.capitalize()} {number}: {words}")
-                self._in_list = False
+                self._in_list = self._captioned = False
 
     def _mark(self, element: Any, style: str) -> str:
         """Return the bullet or number before a list item, "" for what is none."""
@@ -125,13 +131,11 @@ class _Writer:
         return f"{indent}{self._counts[str(number), level]}. "
 
     def _table(self, element: Any) -> None:
-        rows = []
-        for row in _children(element, f"{_W}tr"):
-            cells = [_cell(cell) for cell in _children(row, f"{_W}tc")]
-            if any(cells):
-                rows.append(" | ".join(cells))
-        self.draft.add("\n".join(rows))
-        self._in_list = False
+        lines = list(_children(element, f"{_W}tr"))
+        rows = [[_cell(cell) for cell in _children(line, f"{_W}tc")] for line in lines]
+        n_header = sum(1 for _ in itertools.takewhile(_is_header, lines))
+        self.draft.table(rows, n_header=n_header, captioned=self._captioned)
+        self._in_list = self._captioned = False
 
 
 def _text(paragraph: Any) -> str:
@@ -153,9 +157,17 @@ def _cell(cell: Any) -> str:
     return one_line(" ".join(_text(paragraph) for paragraph in cell.iter(f"{_W}p")))
 
 
+def _is_header(row: Any) -> bool:
+    """Tell whether a row is marked to be repeated on each page."""
+    return _is_on(row.find(f"{_W}trPr/{_W}tblHeader"))
+
+
 def _is_hidden(run: Any) -> bool:
-    vanish = run.find(f"{_W}rPr/{_W}vanish")
-    return vanish is not None and vanish.get(f"{_W}val", "1") not in _OFF
+    return _is_on(run.find(f"{_W}rPr/{_W}vanish"))
+
+
+def _is_on(mark: Any) -> bool:
+    return mark is not None and mark.get(f"{_W}val", "1") not in _OFF
 
 
 def _text_boxes(paragraph: Any) -> list[Any]:
@@ -193,6 +205,11 @@ def _heading_styles(document: Any) -> tuple[dict[str, int], set[str]]:
         elif outline is not None and outline.isdigit() and int(outline) < 9:
             levels[identity] = int(outline) + 1
     return levels, titles
+
+
+def _style_names(document: Any) -> Iterator[tuple[str, str]]:
+    for style in document.styles.element.iterfind(f"{_W}style"):
+        yield style.get(f"{_W}styleId") or "", _value(style, "name") or ""
 
 
 def _list_styles(document: Any) -> dict[str, str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ingest.normalise import normalise
-from ingest.readers.reading import Reading
-from rag.types import Heading, Page
+from ingest.readers.reading import Reading, placed_table
+from ingest.readers.table import is_header
+from rag.types import Heading, Page, Table
 
-__all__ = ["Draft", "one_line"]
+__all__ = ["MAX_CAPTION", "Draft", "one_line"]
+
+MAX_CAPTION = 160
+"""Characters of a caption that is read with a table's header; a longer one is prose."""
 
 
 def one_line(text: str) -> str:
@@ -30,6 +34,8 @@ class Draft:
         self._headings: list[tuple[int, str, int]] = []
         self._labels: list[str] = []
         self._starts: list[int] = []  # of the pages that have text after them
+        self._tables: list[Table] = []
+        self._last = 0  # where the last block begins
 
     @property
     def has_text(self) -> bool:
@@ -47,7 +53,26 @@ class Draft:
         if self._length:
             self._put(gap)
         self._starts += [self._length] * (len(self._labels) - len(self._starts))
+        self._last = self._length
         self._put(text)
+
+    def table(self, rows: Sequence[Sequence[str]], *, n_header: int = 0, captioned: bool = False) -> None:
+        """Add a table as lines of cells between bars; rows without words are left out.
+
+        The first ``n_header`` rows name the columns; with 0 the first one does if it reads as names. ``captioned`` says
+        that the block before is the table's caption.
+        """
+        caption = self._last
+        captioned = captioned and self._length - caption <= MAX_CAPTION
+        shown = [row for row in rows if any(row)]
+        if not shown:
+            return
+        n_header = sum(map(any, rows[:n_header])) or int(is_header(shown))
+        lines = [" | ".join(row) for row in shown]
+        self.add("\n".join(lines))
+        start = caption if captioned else self._last
+        n_chars = len("\n".join(lines[:n_header])) if n_header < len(lines) else 0
+        self._tables.append(Table(start, self._length, start, self._last + n_chars))
 
     def heading(self, level: int, title: str) -> None:
         """Add a heading as a block of its own."""
@@ -57,11 +82,12 @@ class Draft:
             self._headings.append((level, title, self._length - len(title)))
 
     def include(self, reading: Reading, *, gap: str = "\n\n") -> None:
-        """Add the text of another reading with its headings, without its pages."""
+        """Add the text of another reading with its headings and tables, without its pages."""
         if reading.text:
             self.add(reading.text, gap=gap)
-            start = self._length - len(reading.text.strip("\r\n"))
+            start = self._last
             self._headings += [(heading.level, heading.title, start + heading.start) for heading in reading.headings]
+            self._tables += [_shifted(table, start) for table in reading.tables]
 
     def reading(
         self,
@@ -92,8 +118,13 @@ class Draft:
             headings=headings,
             metadata={key: normalise(value).text for key, value in (metadata or {}).items() if value.strip()},
             warnings=warnings,
+            tables=tuple(placed_table(table, normalised) for table in self._tables),
         )
 
     def _put(self, piece: str) -> None:
         self._pieces.append(piece)
         self._length += len(piece)
+
+
+def _shifted(table: Table, by: int) -> Table:
+    return Table(table.start + by, table.end + by, table.header_start + by, table.header_end + by)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ingest.normalise import normalise
+from ingest.readers.draft import MAX_CAPTION
 from ingest.readers.encoding import Decoded, decode
-from ingest.readers.reading import Reading
-from rag.types import Heading
+from ingest.readers.reading import Reading, placed_table
+from ingest.readers.table import is_header
+from rag.types import Heading, Table
 
 __all__ = ["LABELS", "read_html"]
 
@@ -65,6 +68,7 @@ def read_html(data: bytes, name: str) -> Reading:
         headings=headings,
         metadata=metadata,
         warnings=decoded.warnings,
+        tables=tuple(placed_table(table, normalised) for table in writer.tables),
     )
 
 
@@ -113,12 +117,29 @@ def _metadata(tree: Any) -> dict[str, str]:
     return found
 
 
+@dataclass(slots=True)
+class _OpenTable:
+    """A table being written: where it begins, in characters and pieces, and its first rows as far as all are headers.
+
+    A short caption belongs to its header.
+    """
+
+    start: int
+    rows_start: int
+    first_piece: int
+    n_rows: int = 0
+    n_header: int = 0
+    header_end: int = 0
+
+
 class _Writer:
     """Writes elements as text. Walks with a list instead of recursion: pages nest deeper than Python allows."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
         self.has_text = False
+        self.tables: list[Table] = []  # in the raw text
+        self._table: _OpenTable | None = None
         self._n_chars = 0
         self._spans: list[tuple[int, int, int]] = []  # level, start, end of each heading in the raw text
         self._lists: list[int | None] = []  # the next number of each open list, None for bullets
@@ -203,6 +224,8 @@ class _Writer:
             self._break(2)
         if tag in ("ul", "ol"):
             self._lists.append(1 if tag == "ol" else None)
+        if tag == "table" and node.mem_id not in self._layout:
+            self._table = _OpenTable(self._n_chars, self._n_chars, len(self.pieces))
         self._pre += tag == "pre"
         return self._n_chars
 
@@ -236,14 +259,54 @@ class _Writer:
         elif tag == "tr":
             self._fresh = False
             self._break(1)
+            self._leave_row(node, start)
         elif tag in _BLOCKS:
             self._break(2)
+        if tag == "caption":
+            self._leave_caption(start)
+        elif tag == "table":
+            self._leave_table()
+
+    def _leave_caption(self, start: int) -> None:
+        table = self._table
+        if table is not None and not table.n_rows:
+            is_short = self._n_chars - start <= MAX_CAPTION
+            table.start, table.rows_start = start if is_short else self._n_chars, self._n_chars
+            table.header_end, table.first_piece = self._n_chars, len(self.pieces)
+
+    def _leave_row(self, row: Any, start: int) -> None:
+        table = self._table
+        if table is None or self._n_chars == start:
+            return
+        if table.n_header == table.n_rows and _is_header(row):
+            table.n_header += 1
+            table.header_end = self._n_chars
+        table.n_rows += 1
+
+    def _leave_table(self) -> None:
+        table, self._table = self._table, None
+        if table is None or not table.n_rows:
+            return
+        end = self._n_chars
+        header_end = max(table.header_end, table.start) if table.n_header < table.n_rows else table.rows_start
+        if not table.n_header:
+            written = "".join(self.pieces[table.first_piece :])
+            rows = written.strip("\n").split("\n", 2)
+            if is_header([row.split(" | ") for row in rows]):
+                header_end = table.rows_start + written.index(rows[0]) + len(rows[0])
+        self.tables.append(Table(table.start, end, table.start, header_end))
 
     def _is_layout(self, node: Any) -> bool:
         """Tell whether the row or cell belongs to a table that holds another: such tables only place things."""
         while node is not None and node.tag != "table":
             node = node.parent
         return node is None or node.mem_id in self._layout
+
+
+def _is_header(row: Any) -> bool:
+    """Tell whether a row is marked as one of names: in the head of its table, or of nothing but header cells."""
+    cells = [cell.tag for cell in row.iter() if cell.tag in ("td", "th")]
+    return row.parent.tag == "thead" or (bool(cells) and "td" not in cells)
 
 
 def _holds_table(table: Any) -> bool:

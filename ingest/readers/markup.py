@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 
 from ingest.readers.encoding import decode
+from ingest.readers.markup_tables import asciidoc_tables, latex_tables, org_tables, rst_tables
 from ingest.readers.reading import Reading, normalised_text
-from rag.types import Heading
+from rag.types import Heading, Table
 
 __all__ = ["read_asciidoc", "read_latex", "read_org", "read_rst"]
 
@@ -27,25 +28,30 @@ _COMMAND = re.compile(r"\\[A-Za-z]+\*?[ ]?|[{}~$]")
 
 def read_rst(data: bytes, name: str) -> Reading:
     """Read reStructuredText. The text is the source; headings are the underlined lines."""
-    return _reading(data, "text/x-rst", _rst_headings)
+    return _reading(data, "text/x-rst", _rst_headings, rst_tables)
 
 
 def read_asciidoc(data: bytes, name: str) -> Reading:
     """Read AsciiDoc. The text is the source; headings are the lines after equals signs, outside blocks."""
-    return _reading(data, "text/asciidoc", _asciidoc_headings)
+    return _reading(data, "text/asciidoc", _asciidoc_headings, asciidoc_tables)
 
 
 def read_org(data: bytes, name: str) -> Reading:
     """Read Org. The text is the source; headings are the lines after stars."""
-    return _reading(data, "text/org", _org_headings)
+    return _reading(data, "text/org", _org_headings, org_tables)
 
 
 def read_latex(data: bytes, name: str) -> Reading:
     """Read LaTeX. The text is the source; headings are its parts, chapters and sections."""
-    return _reading(data, "application/x-tex", _latex_headings)
+    return _reading(data, "application/x-tex", _latex_headings, latex_tables)
 
 
-def _reading(data: bytes, media_type: str, find: Callable[[str], Iterator[Heading]]) -> Reading:
+def _reading(
+    data: bytes,
+    media_type: str,
+    find: Callable[[str], Iterator[Heading]],
+    find_tables: Callable[[str], tuple[Table, ...]],
+) -> Reading:
     decoded = decode(data)
     text, warnings = normalised_text(decoded.text)
     found = list(find(text))
@@ -57,6 +63,7 @@ def _reading(data: bytes, media_type: str, find: Callable[[str], Iterator[Headin
         headings=tuple(heading for heading in found if heading.level > 0),
         metadata={"encoding": decoded.encoding},
         warnings=(*decoded.warnings, *warnings),
+        tables=find_tables(text),
     )
 
 

@@ -76,16 +76,21 @@ class _Writer:
                 self._in_list = False
 
     def _table(self, table: Element) -> None:
-        rows = []
-        for row in table.iter(f"{_TABLE}table-row"):
-            cells = [
-                one_line(" ".join(_text(paragraph) for paragraph in cell.iter(f"{_TEXT}p")))
-                for cell in row.iterfind(f"{_TABLE}table-cell")
-            ]
-            if any(cells):
-                rows.append(" | ".join(cells).rstrip(" |"))
-        self.draft.add("\n".join(rows))
+        marked = table.find(f"{_TABLE}table-header-rows")
+        n_header = 0 if marked is None else len(marked.findall(f"{_TABLE}table-row"))
+        self.draft.table([_cells(row) for row in table.iter(f"{_TABLE}table-row")], n_header=n_header)
         self._in_list = False
+
+
+def _cells(row: Element) -> list[str]:
+    """Return the text of each cell, without empty ones at the end."""
+    cells = [
+        one_line(" ".join(_text(paragraph) for paragraph in cell.iter(f"{_TEXT}p")))
+        for cell in row.iterfind(f"{_TABLE}table-cell")
+    ]
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def _text(paragraph: Element) -> str:

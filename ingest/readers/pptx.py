@@ -51,7 +51,7 @@ def _write(draft: Draft, slide: Any) -> None:
             draft.add("\n".join(f"{indent}- {line}" if indent else line for indent, line in lines if line.strip()))
         elif getattr(shape, "has_table", False):
             rows = [[one_line(cell.text) for cell in row.cells] for row in shape.table.rows]
-            draft.add("\n".join(" | ".join(row) for row in rows if any(row)))
+            draft.table(rows, n_header=int(shape.table.first_row and len(rows) > 1))
         elif getattr(shape, "has_chart", False):
             draft.add(_chart(shape.chart))
     if slide.has_notes_slide and (notes := slide.notes_slide.notes_text_frame) is not None and notes.text.strip():

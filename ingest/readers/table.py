@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from ingest.readers.encoding import decode
 from ingest.readers.reading import Reading, normalised_text
 
-__all__ = ["header_names", "read_csv", "read_tsv", "record"]
+__all__ = ["header_names", "is_header", "read_csv", "read_tsv", "record"]
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_CHARS = 64 * 1024
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_CORNER = "(corner)"
+_MAX_NAME = 60
 _NUMBER = re.compile(r"[-+]?[\d.,\s]+%?")
 
 
@@ -75,6 +78,16 @@ def header_names(rows: Sequence[Sequence[str]]) -> list[str]:
     names = [" ".join(cell.split()) for cell in rows[0]]
     is_header = all(names) and len(set(names)) == len(names) and not any(map(_NUMBER.fullmatch, names))
     return names if is_header else []
+
+
+def is_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether the first row of a printed table reads as names, as above.
+
+    They are short there; the first cell may be empty, and years are names too.
+    """
+    corner, *others = [cell.strip() or _CORNER for cell in rows[0]] if rows else [""]
+    names = [corner, *(f"in {cell}" if _YEAR.fullmatch(cell) else cell for cell in others)]
+    return _CORNER not in others and max(map(len, names)) <= _MAX_NAME and bool(header_names([names, *rows[1:]]))
 
 
 def record(row: Sequence[str], names: Sequence[str]) -> str:

@@ -3,8 +3,9 @@
 A statement is a sentence of the answer. There is one citation per statement and source it names. The quote is cut from
 the source's stored text: the sentence or two that share most with the statement, above all with its clause before the
 marker. Where a statement shares nothing of weight with its source (an answer in another language, or a marker that is
-wrong), no words are picked by guess: the citation then points at the whole source. Numbers that name no source are
-reported, neither dropped nor repaired.
+wrong), no words are picked by guess: the citation then points at the whole source. One that shares words with nothing
+but the header of the table that its source begins in points at that header. Numbers that name no source are reported,
+neither dropped nor repaired.
 """
 
 from __future__ import annotations
@@ -99,21 +100,25 @@ class _Citer:
         return citations
 
     def _citation(self, source: Source, clause: str, sentence: str, start: int, end: int) -> Citation:
+        text, first = source.text, source.start
         if source.marker not in self._words:
-            self._words[source.marker] = SourceWords(source.text)
-        low, high = self._words[source.marker].support(clause, sentence) or (0, len(source.text))
-        page, place = self._place(source, source.start + low)
+            self._words[source.marker] = SourceWords(text)
+        span = self._words[source.marker].support(clause, sentence)
+        if span is None and source.context and (span := SourceWords(source.context).support(clause, sentence)):
+            text, first = source.context, source.context_start
+        low, high = span or (0, len(text))
+        page, place = self._place(source, first + low)
         return Citation(
             marker=source.marker,
             document=source.document_id,
             page=page,
             place=place,
-            start=source.start + low,
-            end=source.start + high,
-            quote=source.text[low:high],
+            start=first + low,
+            end=first + high,
+            quote=text[low:high],
             answer_start=start,
             answer_end=end,
-            chunk_id=_chunk_at(source, source.start + low),
+            chunk_id=_chunk_at(source, first + low),
         )
 
     def _place(self, source: Source, offset: int) -> tuple[int | None, str]:
@@ -149,5 +154,5 @@ def _without(text: str, start: int, end: int, markers: Sequence[Marker]) -> str:
 
 
 def _chunk_at(source: Source, offset: int) -> str:
-    """Return the id of the last hit that begins at or before ``offset``, which is at or after the source's start."""
+    """Return the id of the last hit that begins at or before ``offset``; that of the first for what lies before it."""
     return source.chunk_ids[max(bisect.bisect_right(source.chunk_starts, offset) - 1, 0)]

@@ -52,7 +52,8 @@ def pack(
 ) -> tuple[Source, ...]:
     """Return the sources made of ``hits`` (best first), numbered from 1, best first.
 
-    Hits of one document that overlap or lie close together become one source, read from the stored text. The budget
+    Hits of one document that overlap or lie close together become one source, read from the stored text; one that
+    begins among the rows of a table keeps the table's header, which its first chunk brings as its context. The budget
     counts sources as the prompt renders them. A hit that does not fit is passed over in favour of smaller ones after
     it, never cut. A hit whose document has changed or gone since it was found is passed over too: it is no longer so.
     """
@@ -84,7 +85,10 @@ class _Packer:
 
     def is_current(self, hit: Hit) -> bool:
         chunk = hit.chunk
-        return self._documents.text(chunk.document_id, chunk.start, chunk.end) == chunk.text
+        spans = ((chunk.start, chunk.text), (chunk.context_start, chunk.context))
+        return all(
+            self._documents.text(chunk.document_id, start, start + len(text)) == text for start, text in spans if text
+        )
 
     def cost(self, passage: _Passage) -> int:
         """Return the tokens of a passage rendered under the widest number it can get."""
@@ -120,4 +124,6 @@ class _Packer:
             headings=passage.hits[0].chunk.headings,
             score=0.0,
             chunk_ids=(),
+            context=passage.hits[0].chunk.context,
+            context_start=passage.hits[0].chunk.context_start,
         )

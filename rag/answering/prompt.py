@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from rag.answering.markers import find_markers
 from rag.answering.question import reads_chinese
 from rag.contracts import ABSTENTION, Tokenizer
-from rag.types import Prompt, Source, Turn
+from rag.types import Prompt, Source, Turn, in_context
 
 __all__ = [
     "Boundary",
@@ -65,13 +65,18 @@ def instructions(extra: str = "") -> str:
 
 
 def render_source(source: Source, boundary: str) -> str:
-    """Return one source as the model sees it: a line of its marker, title, page and heading path, then the text."""
+    """Return one source as the model sees it: a line of its marker, title, page and heading path, then the text.
+
+    What the text is read with (the header of a table) stands above it, and a line of dots says that something between
+    is left out.
+    """
     place = [] if source.page is None else [_one_line(source.place) or f"page {source.page}"]
     if source.headings:
         place.append(_one_line(" > ".join(source.headings)))
     where = f" ({'; '.join(place)})" if place else ""
     heading = f"[{source.marker}] {_one_line(source.title)}{where}"
-    return f"<source-{boundary}>\n{heading}\n\n{_defused(source.text)}\n</source-{boundary}>\n"
+    text = in_context(source.text, f"{source.context}\n…" if source.context else "")
+    return f"<source-{boundary}>\n{heading}\n\n{_defused(text)}\n</source-{boundary}>\n"
 
 
 def render_messages(prompt: Prompt, *, boundary: Boundary = new_boundary) -> list[Message]:
@@ -122,7 +127,7 @@ def pack_history(history: Sequence[Turn], *, tokenizer: Tokenizer, budget_tokens
 def _unused(boundary: Boundary, prompt: Prompt) -> str:
     texts = [prompt.question, *(turn.text for turn in prompt.history)]
     for source in prompt.sources:
-        texts += [source.text, source.title, *source.headings]
+        texts += [source.text, source.context, source.title, *source.headings]
     for _ in range(100):
         tag = boundary()
         if tag and not any(tag in text for text in texts):

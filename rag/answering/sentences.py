@@ -231,7 +231,7 @@ def _paragraph_blocks(text: str, start: int, end: int) -> Iterator[tuple[int, in
 
 def _breaks(before: str, line: str, width: int) -> bool:
     """Tell whether the break between two lines of a paragraph is meant."""
-    if _ITEM_LINE.match(line) or before.lstrip().startswith(("#", "|")):
+    if _ITEM_LINE.match(line) or before.lstrip().startswith(("#", "|")) or (" | " in before and " | " in line):
         return True
     return _width(before) < _SHORT_LINE * width and not line.lstrip()[0].islower()
 

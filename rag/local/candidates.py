@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ _CODE = re.compile(r"[{}()<>=;|\\]")
 _MAX_CODE_SHARE = 0.08  # of the characters; of the sentences of XQuAD 0.1 % (English) and 0.4 % (Chinese) have more
 _WORDS = re.compile(r"[^\W_]")
 _MIN_LETTERS = 4
+_EDGES = re.compile(r"^\s*\||\|\s*$")  # around a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Candidate:
 
     ``pieces`` is its text with white space collapsed, cut where the source itself has something that reads as a
     marker. ``around`` is what helps to understand it: title, headings, and the sentences before and after.
-    ``is_prose`` is False for headings, table rows and code.
+    ``is_prose`` is False for headings, code, and rows of tables without a header. A row below one is ``read_as`` pairs
+    of column and cell; its neighbours say nothing of it. What is quoted is the row.
     """
 
     source: int
@@ -40,10 +43,16 @@ class Candidate:
     pieces: tuple[str, ...]
     around: str
     is_prose: bool
+    read_as: str = ""
 
     @property
     def text(self) -> str:
         return " ".join(self.pieces)
+
+    @property
+    def meant(self) -> str:
+        """What is compared with the question."""
+        return self.read_as or self.text
 
 
 def candidates(sources: Sequence[Source]) -> list[Candidate]:
@@ -54,13 +63,44 @@ def candidates(sources: Sequence[Source]) -> list[Candidate]:
 def _of_source(number: int, source: Source) -> Iterator[Candidate]:
     spans = list(_spans(source.text))
     texts = [" ".join(source.text[start:end].split()) for start, end in spans]
+    records = _records(source, spans, texts)
     heading = " ".join((source.title, *source.headings))
     for place, (start, end) in enumerate(spans):
         pieces = _pieces(source.text, start, end)
-        if pieces and _is_quotable(texts[place]):
-            neighbours = texts[max(place - 1, 0) : place] + texts[place + 1 : place + 2]
-            around = " \n".join((heading, *neighbours))
-            yield Candidate(number, place, pieces, around, _is_prose(texts[place]))
+        if not pieces or not _is_quotable(texts[place]):
+            continue
+        if records[place]:
+            yield Candidate(number, place, pieces, heading, True, records[place])
+            continue
+        neighbours = texts[max(place - 1, 0) : place] + texts[place + 1 : place + 2]
+        around = " \n".join((heading, source.context, *neighbours))
+        yield Candidate(number, place, pieces, around, _is_prose(texts[place]))
+
+
+def _records(source: Source, spans: Sequence[tuple[int, int]], texts: Sequence[str]) -> list[str]:
+    """Return for each text what it says as a row below a header, "" for what is none.
+
+    The header is what the source is read with, for the rows it begins with; elsewhere the first row of a run.
+    """
+    fences = [fence.start() for fence in _FENCE.finditer(source.text)]
+    header, records = source.context.split("\n")[-1], []
+    for (start, _), text in zip(spans, texts, strict=True):
+        is_row = "|" in text and bisect_left(fences, start) % 2 == 0
+        records.append(_record(text, header) if is_row and header else "")
+        header = (header or text) if is_row else ""
+    return records
+
+
+def _record(row: str, header: str) -> str:
+    """Return a row's cells with the names of their columns, "" where they do not fit each other.
+
+    >>> _record("| Ada | 36 |", "| name | age |")
+    'name: Ada; age: 36'
+    """
+    names, cells = ([cell.strip() for cell in _EDGES.sub("", line).split("|")] for line in (header, row))
+    if len(names) != len(cells):
+        return ""
+    return "; ".join(f"{name}: {cell}" if name else cell for name, cell in zip(names, cells, strict=True) if cell)
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

@@ -99,7 +99,7 @@ async def cosines_with(question: str, found: Sequence[Candidate], embedder: Embe
     What may be longer than the embedder's window is compared window by window, and the best counts.
     """
     limits = embedder.profile.limits
-    texts = [candidate.text for candidate in found]
+    texts = [candidate.meant for candidate in found]
     if len(texts) > MAX_EMBEDDED:
         terms = read_question(question).terms
         shared = [sum(term in text.casefold() for term in terms) for text in texts]

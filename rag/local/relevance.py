@@ -47,8 +47,8 @@ def measure(
     cosines: NDArray[np.float32] | None,
 ) -> NDArray[np.float64]:
     """Return one row per candidate with a column per measure, each in [0, 1]; the last two only with ``cosines``."""
-    held = [features(candidate.text) for candidate in found]
-    whole = [features("\n".join((source.title, *source.headings, source.text))) for source in sources]
+    held = [features(candidate.meant) for candidate in found]
+    whole = [features("\n".join((source.title, *source.headings, source.context, source.text))) for source in sources]
     best_score = max((source.score for source in sources), default=0) or 1
     weights = term_weights(question.terms, held)
     rows = np.zeros((len(found), N_LEXICAL if cosines is None else len(MEASURES)))

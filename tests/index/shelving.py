@@ -69,7 +69,7 @@ def make_entry(document: Document, chunks: Sequence[Chunk], *, root: str = "/doc
 
 def embed(library: Library, collection: Collection, chunks: list[Chunk]) -> None:
     """Put the vectors that are missing."""
-    texts = {content_address(chunk.text): chunk.text for chunk in chunks}
+    texts = {content_address(chunk.embedded_text): chunk.embedded_text for chunk in chunks}
     missing = library.vectors.missing(collection.space, list(texts))
     if missing:
         embeddings = asyncio.run(LengthEmbedder().embed([texts[address] for address in missing], kind="document"))

@@ -240,12 +240,14 @@ def test_a_configuration_that_was_altered_is_refused(folder: Path) -> None:
 
 
 def as_before(folder: Path) -> None:
-    """Make a library what version 0.1 wrote: formats 2 and 1, without checksums."""
+    """Make a library what version 0.1 wrote: formats 2 and 1, without checksums and tables."""
     columns = ("documents", "segment_lines", "meta", "changes", "ledger", "roots", "runs")
     with closing(sqlite3.connect(truth(folder))) as connection:
         for table in columns:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
-        connection.execute("ALTER TABLE documents DROP COLUMN chunks_checksum")
+        for table, column in (("documents", "chunks_checksum"), ("chunks", "context_start"), ("chunks", "context_end")):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("DROP TABLE tables")
         connection.execute("DROP TABLE unsealed")
         connection.execute("PRAGMA user_version = 2")
     with closing(sqlite3.connect(folder / "vectors.db")) as connection:

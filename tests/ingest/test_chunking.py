@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ingest.blocks import protected_blocks
+from ingest.blocks import fenced_code
 from ingest.boundaries import Boundaries
 from ingest.chunking import chunk, default_settings
 from ingest.ruler import TokenRuler
@@ -57,7 +57,8 @@ def check(document: Document, made: list[Chunk], tokenizer: Tokenizer, limit: in
     covered = [False] * len(text)
     for piece in made:
         assert piece.text == text[piece.start : piece.end]
-        assert piece.n_tokens == tokenizer.count(piece.text)
+        assert piece.context == text[piece.context_start : piece.context_start + len(piece.context)]
+        assert piece.n_tokens == tokenizer.count(piece.embedded_text)
         assert piece.n_tokens <= limit
         assert not piece.text[0].isspace()
         assert not piece.text[-1].isspace()
@@ -96,7 +97,15 @@ PIECES = [
         "1. first\n",
         "Title\n=====\n\n",
     ),
-    *("```py\nx = 1\n\ny = 2\n```\n", "| a | b |\n|---|---|\n| 1 | 2 |\n", "~~~\n\ncode\n~~~\n", "```\n", "|\n"),
+    *(
+        "```py\nx = 1\n\ny = 2\n```\n",
+        "| a | b |\n|---|---|\n| 1 | 2 |\n",
+        "| 3 | /x y. Z |\n",
+        "/|\n",
+        "~~~\n\ncode\n~~~\n",
+        "```\n",
+        "|\n",
+    ),
     *(
         "😀",
         "👩‍👩‍👧",
@@ -290,14 +299,9 @@ def test_code_too_long_for_a_chunk_is_cut_at_its_lines() -> None:
         assert re.fullmatch(r"(```\n)?(line_\d+ = \d+\n?)*(```)?", piece)
 
 
-def test_blocks_are_found_where_markdown_has_them() -> None:
+def test_fenced_code_is_found_where_markdown_has_it() -> None:
     text = "a `b` ```c```\n```py\nx\n````\ny\n```\n\nT\n~~~\n\n| a |\n| b |\n\n~~~~\n~~~\n~~~~\n``` open\n|"
-    assert [text[start:end] for start, end in protected_blocks(text)] == [
-        "```py\nx\n````",
-        "| a |\n| b |",
-        "~~~~\n~~~\n~~~~",
-        "|",
-    ]
+    assert [text[start:end] for start, end in fenced_code(text)] == ["```py\nx\n````", "~~~~\n~~~\n~~~~"]
 
 
 # --- overlap ---------------------------------------------------------------------------------------------------------

@@ -24,15 +24,15 @@ def test_a_document_names_its_file_reader_and_hash(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"hello")
     document = read(tmp_path / "a.txt", document_id="sub/a.txt")
     assert (document.id, document.title, document.text) == ("sub/a.txt", "a", "hello")
-    assert (document.reader, document.media_type) == ("text/1", "text/plain")
+    assert (document.reader, document.media_type) == ("text/2", "text/plain")
     assert document.sha256 == hashlib.sha256(b"hello").hexdigest()
 
 
 @pytest.mark.parametrize(
     ("name", "reader"),
-    [("a.TXT", "text/1"), ("a.Md", "markdown/1"), ("a.htm", "html/1"), ("a.pdf", "pdf/1"), ("a.csv", "csv/1"),
-     ("a.tsv", "tsv/1"), ("a.json", "json/1"), ("a.jsonl", "jsonl/1"), ("LICENSE", "text/1"), ("a.py", "python/1"),
-     ("a.JS", "code/1"), ("a.sh", "text/1"), ("a.rst", "rst/1"), ("a.eml", "eml/1")],
+    [("a.TXT", "text/2"), ("a.Md", "markdown/2"), ("a.htm", "html/2"), ("a.pdf", "pdf/1"), ("a.csv", "csv/1"),
+     ("a.tsv", "tsv/1"), ("a.json", "json/1"), ("a.jsonl", "jsonl/1"), ("LICENSE", "text/2"), ("a.py", "python/1"),
+     ("a.JS", "code/1"), ("a.sh", "text/2"), ("a.rst", "rst/2"), ("a.eml", "eml/2")],
 )  # fmt: skip
 def test_the_ending_chooses_the_reader(name: str, reader: str) -> None:
     data = pdf_bytes([["x"]]) if name.endswith(".pdf") else b"x"
