@@ -206,7 +206,7 @@ def main() -> int:
         server.wait()
     of_bare = share / ((before + after) / 2)
     print(
-        f"{share / alone:.1f} times as fast as one request at a time; {share:.1%} of the rate that the endpoint promises,"
+        f"{share / alone:.1f} times as fast as one request at a time; {share:.1%} of the rate that is promised,"
         f" {of_bare:.1%} of what bare connections got"
     )
     return 0 if of_bare >= 0.95 else 1

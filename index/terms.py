@@ -28,7 +28,9 @@ _JOINTS = re.compile(r"[._\-'’+#]+")
 _POSSESSIVE = re.compile(r"['’][sS]$")
 _HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
 _LONGEST = 128  # characters of a term; longer runs (encoded data) are cut into pieces of this
-_AROUND = ".,;:!?()[]{}<>\"'`*_-/|=~^$%&@\\"  # what is no part of a word at its ends; "+" and "#" are, in "c++" and "c#"
+_AROUND = (
+    ".,;:!?()[]{}<>\"'`*_-/|=~^$%&@\\"  # what is no part of a word at its ends; "+" and "#" are, in "c++" and "c#"
+)
 _KEPT = 200_000  # pieces between blanks whose terms are remembered, of so many characters at most: about 40 MB
 _KEPT_LENGTH = 32
 

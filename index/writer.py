@@ -113,8 +113,8 @@ class Writer:
         if not missing:
             return None
         return CollectionError(
-            f"{len(missing)} of {len(one.chunks)} chunks of {one.document.id!r} have no vector of {self._space.model!r} in"
-            " the library; embed them first (`rag ingest` does)"
+            f"{len(missing)} of {len(one.chunks)} chunks of {one.document.id!r} have no vector of {self._space.model!r}"
+            " in the library; embed them first (`rag ingest` does)"
         )
 
     def remove(self, document_id: str) -> None:

@@ -50,9 +50,7 @@ def run(command: Sequence[str], *, environ: Mapping[str, str], cwd: Path, every_
     sampler.stop()
     if process.returncode:
         raise SystemExit(f"{' '.join(command[:3])} ended with {process.returncode}:\n{said[0][-3000:]}{output[-3000:]}")
-    return Taken(
-        time.perf_counter() - start, usage.ru_utime + usage.ru_stime, sampler.rss_mb, sampler.tree_mb, output
-    )
+    return Taken(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, sampler.rss_mb, sampler.tree_mb, output)
 
 
 class _Sampler(threading.Thread):

@@ -35,9 +35,7 @@ class Rows:
             rows = [f'"{self._base64[place % 64]}"' for place in range(n)]
         else:
             rows = [self._floats[place % 64] for place in range(n)]
-        data = ",".join(
-            f'{{"object":"embedding","index":{place},"embedding":{row}}}' for place, row in enumerate(rows)
-        )
+        data = ",".join(f'{{"object":"embedding","index":{place},"embedding":{row}}}' for place, row in enumerate(rows))
         usage = f'"usage":{{"prompt_tokens":{n * 400},"total_tokens":{n * 400}}}'
         return f'{{"object":"list","data":[{data}],"model":"stub",{usage}}}'.encode()
 
