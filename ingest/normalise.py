@@ -244,7 +244,8 @@ def _blank_edits(text: str) -> Iterator[_Edit]:
     first = text.rfind("\n", 0, len(text) - len(text.lstrip(" \t\n"))) + 1
     if first:
         yield 0, first, ""
-    for match in _BLANKS.finditer(text, first, last):
+    inside = any(text.find(sign, first, last) >= 0 for sign in _LOOSE)
+    for match in _BLANKS.finditer(text, first, last) if inside else ():
         run, start, end = match[0], *match.span()
         if "\n" in run:
             tidy = "\n\n"[: run.count("\n")] + run[run.rfind("\n") + 1 :]
