@@ -187,7 +187,7 @@ class VectorLeg:
                 self._index = self._empty()
             assert self._index is not None
             self._index.remove(np.array(pending.removed, np.int64))
-            n_coming = sum(last - first + 1 for first, last in pending.added)
+            n_coming = sum(store.n_readable(connection, first=first, last=last) for first, last in pending.added)
             self._index.expect(n_coming, lambda: self._vectors_of(store.sample_addresses(connection, _TRAINED_BY)))
         for first, last in pending.added:
             records = store.readable_rows(connection, first=first, last=last)

@@ -1,6 +1,6 @@
 """What a folder costs at the least: read, encode, slice, embed, FAISS add, save. Nothing is kept but vectors and texts.
 
-    python floor.py FOLDER BASE_URL VOCABULARY OUT
+    python floor.py FOLDER BASE_URL OUT
 
 No state, no errors, no second run, no keywords, no citation: what somebody writes in an hour.
 """
@@ -16,16 +16,8 @@ import faiss
 import httpx2
 import numpy as np
 import tiktoken
-from tiktoken.load import load_tiktoken_bpe
 
 TOKENS, INPUTS, REQUEST_TOKENS, IN_FLIGHT = 512, 2048, 300_000, 4
-
-
-def encoding(vocabulary: str) -> tiktoken.Encoding:
-    from tiktoken_ext import openai_public
-
-    openai_public.load_tiktoken_bpe = lambda *_, **__: load_tiktoken_bpe(vocabulary)
-    return tiktoken.get_encoding("cl100k_base")
 
 
 def batches(folder: Path, tokenizer: tiktoken.Encoding):
@@ -44,8 +36,8 @@ def batches(folder: Path, tokenizer: tiktoken.Encoding):
     yield batch
 
 
-async def main(folder: str, base_url: str, vocabulary: str, out: str) -> None:
-    tokenizer = encoding(vocabulary)
+async def main(folder: str, base_url: str, out: str) -> None:
+    tokenizer = tiktoken.get_encoding("cl100k_base")
     index, texts, free = faiss.IndexFlatIP(1536), [], asyncio.Semaphore(IN_FLIGHT)
 
     async def embed(client: httpx2.AsyncClient, batch: list) -> None:
