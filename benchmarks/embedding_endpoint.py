@@ -4,8 +4,9 @@
 
 A folder is ingested whole (walked, read, cut, embedded, stored) without telling the ingest how much the endpoint bears;
 it has to find out. The endpoint notes when its first request came and its last reply went. Beside it the same with one
-request at a time. The rate that the endpoint allows is 8 / 0.2 s = 40 requests a second, full ones. Exits with 1 below
-0.95 of it.
+request at a time, and eight bare connections that do nothing but send again what they have sent: what the endpoint
+gives on this machine at this time, which on a busy one is less than it promises. The rate that it promises is 8 / 0.2 s
+= 40 requests a second, full ones. Exits with 1 below 0.95 of what the bare connections got.
 """
 
 from __future__ import annotations
@@ -99,6 +100,23 @@ async def serve() -> None:
     await server.serve_forever()
 
 
+async def bare(port: int, n_requests: int, n_inputs: int) -> None:
+    """Have ``n_requests`` answered over as many connections as the endpoint bears, with no work between two."""
+    body = json.dumps({"input": ["word " * TOKENS] * n_inputs, "encoding_format": "base64"}).encode()
+    request = b"POST /v1/embeddings HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    left = iter(range(n_requests))
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**24)
+        for _ in left:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.rpartition(b"content-length: ")[2]))
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(CONCURRENCY)))
+
+
 # --- the ingest ------------------------------------------------------------------------------------------------------
 
 
@@ -140,17 +158,30 @@ def stats(port: int) -> dict[str, float]:
     return found
 
 
-def measure(port: int, name: str, n_texts: int, n_inputs: int, concurrency: int | None) -> float:
-    """Print and return the share of the rate that was reached."""
-    whole_s = asyncio.run(ingest(port, n_texts, n_inputs, concurrency))
+def share_of(port: int, name: str, n_inputs: int, whole_s: float) -> float:
+    """Print and return the share of the promised rate that was reached since the endpoint was last asked."""
     found = stats(port)
     fewest_s = found["n_texts"] / n_inputs * LATENCY_S / CONCURRENCY
     share = fewest_s / found["seconds"]
     print(
         f"{name:22} {found['n_texts']:6.0f} texts, {found['n_served']:4.0f} requests, {found['n_refused']:.0f} refused,"
-        f" {found['seconds']:6.1f} s (whole ingest {whole_s:6.1f} s): {share:5.1%} of the rate"
+        f" {found['seconds']:6.1f} s (the whole {whole_s:6.1f} s): {share:5.1%} of the rate",
+        flush=True,
     )
     return share
+
+
+def measure(port: int, name: str, n_texts: int, n_inputs: int, concurrency: int | None) -> float:
+    """Ingest; print and return the share of the promised rate."""
+    whole_s = asyncio.run(ingest(port, n_texts, n_inputs, concurrency))
+    return share_of(port, name, n_inputs, whole_s)
+
+
+def measure_bare(port: int, n_requests: int, n_inputs: int) -> float:
+    stats(port)
+    start = time.perf_counter()
+    asyncio.run(bare(port, n_requests, n_inputs))
+    return share_of(port, "bare connections", n_inputs, time.perf_counter() - start)
 
 
 def main() -> int:
@@ -167,12 +198,18 @@ def main() -> int:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         alone = measure(port, "one at a time", n_texts // 16, n_inputs, 1)
+        before = measure_bare(port, arguments.requests // 2, n_inputs)
         share = measure(port, "finding its own pace", n_texts, n_inputs, None)
+        after = measure_bare(port, arguments.requests // 2, n_inputs)
     finally:
         server.kill()
         server.wait()
-    print(f"{share / alone:.1f} times as fast as one request at a time; {share:.1%} of the rate the endpoint allows")
-    return 0 if share >= 0.95 else 1
+    of_bare = share / ((before + after) / 2)
+    print(
+        f"{share / alone:.1f} times as fast as one request at a time; {share:.1%} of the rate that is promised,"
+        f" {of_bare:.1%} of what bare connections got"
+    )
+    return 0 if of_bare >= 0.95 else 1
 
 
 if __name__ == "__main__":

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["put_in_place", "sweep_temporary", "sync_folder", "temporary_beside", "write_whole"]
+__all__ = ["put_in_place", "sweep_temporary", "sync_folder", "temporary_beside", "write_whole", "written_whole"]
 
 
 def write_whole(path: Path, *parts: bytes, durable: bool = True) -> None:
-    """Write the parts one after the other under ``path``, in the place of what is there, or raise OSError.
+    """Write the parts one after the other under ``path``, in the place of what is there, or raise OSError."""
+    with written_whole(path, durable=durable) as file:
+        file.writelines(parts)
+
+
+@contextmanager
+def written_whole(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Give a file to write to; at the end of the block it takes the place of what is under ``path``. Raises OSError.
 
     An error before the rename leaves what was there. A folder that cannot be synced (EIO) is an error too, although
     the new version stands in it: a power cut could still bring the old one back. Without ``durable`` nothing is synced:
@@ -24,7 +33,7 @@ def write_whole(path: Path, *parts: bytes, durable: bool = True) -> None:
     temporary = temporary_beside(path)
     try:
         with temporary.open("wb") as file:
-            file.writelines(parts)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

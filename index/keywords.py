@@ -24,7 +24,7 @@ import tantivy
 from index.exact import RowArray
 from index.records import Position
 from index.snapshot import DamagedIndexError
-from index.terms import lone_characters, terms
+from index.terms import IndexedTerms, lone_characters, terms
 
 __all__ = ["KeywordIndex"]
 
@@ -120,9 +120,10 @@ class KeywordIndex:
                 some = [str(row) for row in remove[first : first + 10_000]]
                 writer.delete_documents_by_query(tantivy.Query.term_set_query(self._schema, "id", some))
             writer.delete_documents_by_query(tantivy.Query.term_query(self._schema, "id", _MARKER, "basic"))
+        indexed = IndexedTerms()
         for row, text in add:
             with _translated():
-                writer.add_document(_document(str(row), row, " ".join([*terms(text), *lone_characters(text)[1]])))
+                writer.add_document(_document(str(row), row, indexed(text)))
         note = {"format": _FORMAT, "seq": position.seq, "mark": position.mark}
         with _translated():
             writer.add_document(_document(_MARKER, -1, "", note=json.dumps(note)))

@@ -34,6 +34,7 @@ __all__ = [
     "history_holds",
     "last_position",
     "ledger",
+    "n_readable",
     "page_at",
     "place_at",
     "prefixes",
@@ -96,6 +97,12 @@ def readable_rows(
     """Yield (row, content address) of the chunks in [first, last] that have a vector, ascending."""
     query = 'SELECT "row", address FROM chunks WHERE "row" BETWEEN ? AND ? AND readable ORDER BY "row"'
     yield from connection.execute(query, (first, last))
+
+
+def n_readable(connection: sqlite3.Connection, *, first: int, last: int) -> int:
+    """Return how many chunks in [first, last] have a vector."""
+    query = 'SELECT count(*) FROM chunks WHERE "row" BETWEEN ? AND ? AND readable'
+    return int(connection.execute(query, (first, last)).fetchone()[0])
 
 
 def chunk_rows(connection: sqlite3.Connection) -> list[int]:

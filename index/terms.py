@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import Stemmer
 
-__all__ = ["lone_characters", "terms"]
+__all__ = ["IndexedTerms", "lone_characters", "terms"]
 
 # Han, kana and Hangul; Thai, Lao, Burmese and Khmer with their vowel signs.
 _UNSPACED = (
@@ -23,12 +23,18 @@ _UNSPACED = (
 )
 _WORD = rf"[^\W_{_UNSPACED}]+"
 _PIECES = re.compile(rf"([{_UNSPACED}]+)|({_WORD}(?:(?:[.\-'’]|_+){_WORD})*(?:\+\+|#(?!\w))?)")
+_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
 _JOINTS = re.compile(r"[._\-'’+#]+")
 _POSSESSIVE = re.compile(r"['’][sS]$")
 _HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
 _LONGEST = 128  # characters of a term; longer runs (encoded data) are cut into pieces of this
+_AROUND = (
+    ".,;:!?()[]{}<>\"'`*_-/|=~^$%&@\\"  # what is no part of a word at its ends; "+" and "#" are, in "c++" and "c#"
+)
+_KEPT = 200_000  # pieces between blanks whose terms are remembered, of so many characters at most: about 40 MB
+_KEPT_LENGTH = 32
 
-_stemmer = Stemmer.Stemmer("english")
+_stemmer = Stemmer.Stemmer("english", 0)  # without its own cache, which is slower than none
 _stemmer_lock = threading.Lock()  # PyStemmer's objects are not made for threads
 
 
@@ -38,8 +44,45 @@ def terms(text: str) -> list[str]:
     >>> terms("The max_tokens of 价格表")
     ['the', 'max_tokens', 'max', 'token', 'of', '价格', '格表']
     """
+    return _terms(unicodedata.normalize("NFKC", text))
+
+
+class IndexedTerms:
+    """What an index holds of a text: its terms, and the last characters of its longer unspaced runs, between blanks.
+
+    As ``terms`` and ``lone_characters`` say, in any order, several times faster: no term holds a blank, so a text can
+    be taken apart there first, and most of what lies between has been seen before. Made for one update of an index.
+
+    >>> IndexedTerms()("the max_tokens 价格").split()
+    ['the', 'max_tokens', 'max', 'token', '价格', '格']
+    """
+
+    def __init__(self) -> None:
+        self._of = _TermsOfPieces().__getitem__
+
+    def __call__(self, text: str) -> str:
+        return " ".join(map(self._of, unicodedata.normalize("NFKC", text).split()))
+
+
+class _TermsOfPieces(dict[str, str]):
+    """The terms of pieces of text without blanks, joined. Forgets them all when they are many, so as not to grow."""
+
+    def __missing__(self, piece: str) -> str:
+        core = piece.strip(_AROUND)
+        if core.isascii() and core.isalnum() and len(core) <= _LONGEST and (core[1:].islower() or not core.isalpha()):
+            found = _stem(core.lower())  # a plain word, as nearly all are
+        else:
+            found = " ".join([*_terms(piece), *_last_characters(piece)])
+        if len(piece) <= _KEPT_LENGTH:
+            if len(self) >= _KEPT:
+                self.clear()
+            self[piece] = found
+        return found
+
+
+def _terms(text: str) -> list[str]:
     found: list[str] = []
-    for unspaced, word in _PIECES.findall(unicodedata.normalize("NFKC", text)):
+    for unspaced, word in _PIECES.findall(text):
         if unspaced:
             found.extend(unspaced[at : at + 2] for at in range(len(unspaced) - 1) or (0,))
         elif len(word) <= _LONGEST:
@@ -59,8 +102,12 @@ def lone_characters(text: str) -> tuple[list[str], list[str]]:
     >>> lone_characters("猫 and 小狗")
     (['猫'], ['狗'])
     """
-    runs = [unspaced for unspaced, _ in _PIECES.findall(unicodedata.normalize("NFKC", text)) if unspaced]
-    return [run for run in runs if len(run) == 1], [run[-1] for run in runs if len(run) > 1]
+    normal = unicodedata.normalize("NFKC", text)
+    return [run for run in _UNSPACED_RUN.findall(normal) if len(run) == 1], _last_characters(normal)
+
+
+def _last_characters(text: str) -> list[str]:
+    return [run[-1] for run in _UNSPACED_RUN.findall(text) if len(run) > 1]
 
 
 @lru_cache(maxsize=100_000)
@@ -78,6 +125,7 @@ def _word_terms(word: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=100_000)
 def _stem(word: str) -> str:
     with _stemmer_lock:
         return str(_stemmer.stemWord(word))

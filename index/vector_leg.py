@@ -19,7 +19,7 @@ from index.files import sweep_temporary
 from index.history import Pending, pending_changes
 from index.locks import ReadersWriterLock
 from index.records import DerivedStatus, Position
-from index.snapshot import DamagedIndexError, read_snapshot, write_snapshot
+from index.snapshot import DamagedIndexError, opened_snapshot, write_snapshot
 from index.vector_store import VectorSpace, VectorStore
 from rag.errors import CollectionError
 from rag.types import FloatArray
@@ -32,6 +32,7 @@ __all__ = ["VectorLeg"]
 _FORMAT = 1
 _BATCH = 4096  # rows read from the vector store at once
 _SAMPLE = 256  # chunks that tell what an unrelated one scores: its mean is then good to a sixteenth of its deviation
+_TRAINED_BY = 4096  # chunks that tell the centre of all, where they are too many to be looked at twice
 _SAVED_WHEN_BEHIND = 1000  # rows a reader catches up before it writes a new snapshot for the next process
 
 
@@ -117,7 +118,7 @@ class VectorLeg:
                 "mark": self._position.mark,
             }
             try:
-                write_snapshot(self._path, self._index.dump(), description)
+                write_snapshot(self._path, self._index.dump, description)
             except OSError as error:
                 raise CollectionError(
                     f"the vector index {self._path} cannot be written: {error}; free some disk space and check the"
@@ -135,7 +136,8 @@ class VectorLeg:
     def status(self, connection: sqlite3.Connection, *, n_expected: int) -> DerivedStatus:
         """Return the state of the snapshot; ``n_expected`` is how many chunks have a vector."""
         try:
-            _, description = read_snapshot(self._path)
+            with opened_snapshot(self._path) as (_, description):
+                pass
             position = Position(description["seq"], description["mark"])
             kind, n_chunks = str(description["kind"]), int(description["n_chunks"])
         except FileNotFoundError:
@@ -155,19 +157,19 @@ class VectorLeg:
         with self._lock.writing():
             self._index, self._position = self._empty(), None
             try:
-                content, said = read_snapshot(self._path)
-                if (said["format"], said["model"], said["dimensions"]) != (
-                    _FORMAT,
-                    self._space.model,
-                    self._space.dimensions,
-                ):
-                    return
-                index = FaissIndex.load(
-                    content,
-                    dimensions=self._space.dimensions,
-                    lookup=self._look_up,
-                    exact_limit=self._exact_limit,
-                )
+                with opened_snapshot(self._path) as (content, said):
+                    if (said["format"], said["model"], said["dimensions"]) != (
+                        _FORMAT,
+                        self._space.model,
+                        self._space.dimensions,
+                    ):
+                        return
+                    index = FaissIndex.load(
+                        content,
+                        dimensions=self._space.dimensions,
+                        lookup=self._look_up,
+                        exact_limit=self._exact_limit,
+                    )
             except (FileNotFoundError, DamagedIndexError, ValueError, KeyError):
                 return
             self._index, self._position = index, Position(said["seq"], said["mark"])
@@ -193,6 +195,8 @@ class VectorLeg:
                 self._index = self._empty()
             assert self._index is not None
             self._index.remove(np.array(pending.removed, np.int64))
+            n_coming = sum(store.n_readable(connection, first=first, last=last) for first, last in pending.added)
+            self._index.expect(n_coming, lambda: self._vectors_of(store.sample_addresses(connection, _TRAINED_BY)))
         for first, last in pending.added:
             records = store.readable_rows(connection, first=first, last=last)
             while batch := list(islice(records, _BATCH)):

@@ -8,10 +8,12 @@ index is used rather than its FastScan twin because it takes selectors (filters)
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.exact import RowArray, checked_query, checked_rows
 from index.records import EXACT_LIMIT
@@ -21,6 +23,8 @@ __all__ = ["FaissIndex", "Lookup"]
 
 _RESCORED = 400  # candidates rescored at least, whatever k: recall@10 was 1.000 with 200 of 1 M
 _OVERSAMPLING = 4  # and this many for each hit asked for
+_PART = 4096  # rows of a flat index that are turned to codes at once
+_BLOCK = 1024 * 1024  # bytes that are read and written at once
 _CORE_FLAGS = {
     "SkylakeX": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
     "Haswell": {"avx2", "fma"},
@@ -77,9 +81,20 @@ class FaissIndex:
         if not rows.size:
             return
         if not self._coded and len(self) + len(rows) > self._exact_limit:
-            self._turn_to_codes(rows, vectors)
-        else:
-            self._faiss.add_with_ids(vectors, rows)
+            self._turn_to_codes(self._mean_with(vectors))
+        self._faiss.add_with_ids(vectors, rows)
+
+    def expect(self, n_rows: int, sample: Callable[[], FloatArray]) -> None:
+        """Take notice that so many rows are coming: if they outgrow the exact index, it turns to codes before they do.
+
+        So that it never holds more full vectors than the limit. ``sample`` returns some vectors (n, dim) of those to
+        come, whose mean becomes the centre of the codes.
+        """
+        if self._coded or len(self) + n_rows <= self._exact_limit:
+            return
+        vectors = sample()
+        if len(vectors):  # none where the model could read none of the texts
+            self._turn_to_codes(vectors.mean(axis=0, dtype=np.float64))
 
     def remove(self, rows: RowArray) -> int:
         rows = np.ascontiguousarray(rows, np.int64)
@@ -104,18 +119,18 @@ class FaissIndex:
         best = np.lexsort((rows, -cosines))[:k]
         return [(int(rows[place]), float(cosines[place])) for place in best]
 
-    def dump(self) -> bytes:
-        """Return the index as FAISS writes it: ``faiss.read_index`` reads it back from a file."""
-        return bytes(faiss.serialize_index(self._faiss))
+    def dump(self, stream: BinaryIO) -> None:
+        """Write the index as FAISS does: ``faiss.read_index`` reads it back from a file."""
+        faiss.write_index(self._faiss, faiss.PyCallbackIOWriter(stream.write, _BLOCK))  # type: ignore[attr-defined]
 
     @classmethod
-    def load(cls, dump: bytes, *, dimensions: int, lookup: Lookup, exact_limit: int = EXACT_LIMIT) -> FaissIndex:
+    def load(cls, stream: BinaryIO, *, dimensions: int, lookup: Lookup, exact_limit: int = EXACT_LIMIT) -> FaissIndex:
         """Return the index of a dump. Raises ValueError when it is not one of these dimensions.
 
         Check that the bytes are as they were written before calling this: FAISS trusts them.
         """
         try:
-            loaded = faiss.deserialize_index(np.frombuffer(dump, np.uint8))
+            loaded = faiss.read_index(faiss.PyCallbackIOReader(stream.read, _BLOCK))  # type: ignore[attr-defined]
         except RuntimeError as error:
             raise ValueError(f"FAISS cannot read this index: {error}") from error
         if not isinstance(loaded, faiss.IndexIDMap2) or loaded.d != dimensions:
@@ -128,12 +143,23 @@ class FaissIndex:
     def _ids(self) -> RowArray:
         return np.array(faiss.vector_to_array(self._faiss.id_map), np.int64)
 
-    def _turn_to_codes(self, rows: RowArray, vectors: FloatArray) -> None:
-        """Replace the flat index by codes; their centre is the mean of all the vectors of this moment."""
-        flat = faiss.downcast_index(self._faiss.index)
-        everything = np.concatenate([flat.reconstruct_n(0, flat.ntotal), vectors])
+    def _turn_to_codes(self, centre: NDArray[np.float64]) -> None:
+        """Replace the flat index by codes around a centre, a part at a time: there may be no room for a second copy."""
         codes = faiss.IndexRaBitQ(self._dimensions, faiss.METRIC_INNER_PRODUCT)
-        codes.train(everything)
+        codes.train(centre.astype(np.float32)[np.newaxis])  # takes the mean of what it is given
         coded = faiss.IndexIDMap2(codes)
-        coded.add_with_ids(everything, np.concatenate([self._ids(), rows]))
+        ids = self._ids()
+        for first, vectors in self._flat_parts():
+            coded.add_with_ids(vectors, ids[first : first + len(vectors)])
         self._faiss, self._coded = coded, True
+
+    def _mean_with(self, vectors: FloatArray) -> NDArray[np.float64]:
+        total = vectors.sum(axis=0, dtype=np.float64)
+        for _, others in self._flat_parts():
+            total += others.sum(axis=0, dtype=np.float64)
+        return np.asarray(total / (len(self) + len(vectors)))
+
+    def _flat_parts(self) -> Iterator[tuple[int, FloatArray]]:
+        flat = faiss.downcast_index(self._faiss.index)
+        for first in range(0, flat.ntotal, _PART):
+            yield first, flat.reconstruct_n(first, min(_PART, flat.ntotal - first))

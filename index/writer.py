@@ -1,10 +1,13 @@
-"""Writing to a collection: one writer, one transaction a document."""
+"""Writing to a collection: one writer; each document appears whole, some of them in one transaction."""
 
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any
@@ -17,7 +20,24 @@ from index.vector_store import VectorSpace, VectorStore
 from rag.errors import CollectionError, DocumentNotFoundError
 from rag.types import Chunk, Document, content_address
 
-__all__ = ["Writer", "free_prefix"]
+__all__ = ["Replacement", "Writer", "free_prefix"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A document with its chunks and ledger entry, for the place of what has its id.
+
+    ``replaces`` is the id of another document that goes in the same transaction, with its ledger entry: a rename.
+    """
+
+    document: Document
+    chunks: Sequence[Chunk]
+    entry: LedgerEntry
+    replaces: str | None = None
+
+    def gone(self) -> Iterable[str]:
+        """Return the ids of the documents whose place it takes."""
+        return dict.fromkeys([self.document.id, self.replaces or self.document.id])
 
 
 class Writer:
@@ -63,29 +83,38 @@ class Writer:
     def replace(
         self, document: Document, chunks: Sequence[Chunk], *, entry: LedgerEntry, replaces: str | None = None
     ) -> None:
-        """Store a document with its chunks and ledger entry, in the place of what had its id.
+        """Store one document, as ``replace_all`` does; raises what kept it from being stored."""
+        (error,) = self.replace_all([Replacement(document, chunks, entry, replaces)])
+        if error is not None:
+            raise error
 
-        ``replaces`` is the id of another document that goes in the same transaction, with its ledger entry: a rename.
-        The vectors must be in the store already. Raises ValueError when chunks or entry are not of this document, and
-        CollectionError when a vector is missing; then nothing has changed.
+    def replace_all(self, replacements: Sequence[Replacement]) -> list[ValueError | CollectionError | None]:
+        """Store documents in their order, all in one transaction; return what is wrong with those that are left out.
+
+        The vectors must be in the store already. A document is left out, and the others stored, with ValueError when
+        chunks or entry are not its own, CollectionError when a vector is missing. Raises CollectionError when the disk
+        does not take them; then nothing has changed.
         """
         self._check_open()
-        _check(document, chunks, entry)
-        addresses = [content_address(chunk.embedded_text) for chunk in chunks]
-        readable = self._vectors.readable(self._space, addresses)
-        if missing := set(addresses) - readable.keys():
-            raise CollectionError(
-                f"{len(missing)} of {len(chunks)} chunks of {document.id!r} have no vector of {self._space.model!r} in"
-                " the library; embed them first (`rag ingest` does)"
-            )
+        addresses = [[content_address(chunk.embedded_text) for chunk in one.chunks] for one in replacements]
+        readable = self._vectors.readable(self._space, list(dict.fromkeys(chain.from_iterable(addresses))))
+        errors = [
+            _error_in(one) or self._missing(one, set(its) - readable.keys())
+            for one, its in zip(replacements, addresses, strict=True)
+        ]
         with self._database.writing() as connection:
-            for gone in dict.fromkeys([document.id, replaces or document.id]):
-                delete_document(connection, gone)
-            if replaces is not None and replaces != document.id:
-                delete_entry(connection, replaces)
-            number = insert_document(connection, document, chunks)
-            insert_chunks(connection, number, chunks, [(address, readable[address]) for address in addresses])
-            put_entry(connection, entry)
+            for one, its, error in zip(replacements, addresses, errors, strict=True):
+                if error is None:
+                    _put(connection, one, [(address, readable[address]) for address in its])
+        return errors
+
+    def _missing(self, one: Replacement, missing: Set[bytes]) -> CollectionError | None:
+        if not missing:
+            return None
+        return CollectionError(
+            f"{len(missing)} of {len(one.chunks)} chunks of {one.document.id!r} have no vector of {self._space.model!r}"
+            " in the library; embed them first (`rag ingest` does)"
+        )
 
     def remove(self, document_id: str) -> None:
         """Delete a document and its ledger entry. Raises DocumentNotFoundError."""
@@ -143,20 +172,33 @@ class Writer:
             raise ValueError("a Writer works inside its `with` block only")
 
 
-def _check(document: Document, chunks: Sequence[Chunk], entry: LedgerEntry) -> None:
+def _error_in(one: Replacement) -> ValueError | None:
+    """Return what is wrong where chunks or entry are not those of the document."""
+    document, entry, chunks = one.document, one.entry, one.chunks
     if entry.path != document.id or entry.state != "indexed":
-        raise ValueError(f"the ledger entry of {document.id!r} is {entry.state!r} of {entry.path!r}")
+        return ValueError(f"the ledger entry of {document.id!r} is {entry.state!r} of {entry.path!r}")
     if (entry.sha256, entry.n_chunks) != (document.sha256, len(chunks)):
-        raise ValueError(f"the ledger entry of {document.id!r} is of {entry.n_chunks} chunks of {entry.sha256}")
+        return ValueError(f"the ledger entry of {document.id!r} is of {entry.n_chunks} chunks of {entry.sha256}")
     for chunk in chunks:
         if chunk.document_id != document.id:
-            raise ValueError(f"chunk {chunk.id} is of {chunk.document_id!r}, not of {document.id!r}")
+            return ValueError(f"chunk {chunk.id} is of {chunk.document_id!r}, not of {document.id!r}")
         if not 0 <= chunk.start < chunk.end <= len(document.text):
-            raise ValueError(f"chunk {chunk.id} of {document.id!r} has the span [{chunk.start}, {chunk.end})")
+            return ValueError(f"chunk {chunk.id} of {document.id!r} has the span [{chunk.start}, {chunk.end})")
         if not document.text.startswith(chunk.text, chunk.start) or len(chunk.text) != chunk.end - chunk.start:
-            raise ValueError(f"chunk {chunk.id} of {document.id!r} is not the text at [{chunk.start}, {chunk.end})")
+            return ValueError(f"chunk {chunk.id} of {document.id!r} is not the text at [{chunk.start}, {chunk.end})")
         if not document.text.startswith(chunk.context, chunk.context_start):
-            raise ValueError(f"the context of chunk {chunk.id} is not the text of {document.id!r} at its place")
+            return ValueError(f"the context of chunk {chunk.id} is not the text of {document.id!r} at its place")
+    return None
+
+
+def _put(connection: sqlite3.Connection, one: Replacement, vectors: Sequence[tuple[bytes, bool]]) -> None:
+    for gone in one.gone():
+        delete_document(connection, gone)
+        if gone != one.document.id:
+            delete_entry(connection, gone)
+    number = insert_document(connection, one.document, one.chunks)
+    insert_chunks(connection, number, one.chunks, vectors)
+    put_entry(connection, one.entry)
 
 
 def free_prefix(prefixes: Set[str], paths: Iterable[str], root: str) -> str:

@@ -10,17 +10,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from index.vector_store import VectorSpace, VectorStore
 from ingest.learnt import LearntLimits
-from ingest.packing import pack, parts_of, weighted_mean
-from ingest.refusals import Refusal, refusal_of
+from ingest.packing import pack
 from ingest.sending import EmbeddingStatus, EmbeddingStoppedError, PacedSender
+from ingest.settling import Settler, Text
+from ingest.together import Together
 from rag.contracts import Embedder
 from rag.errors import EmbeddingError
 from rag.types import Chunk, Embeddings, content_address
@@ -30,11 +29,6 @@ __all__ = ["EmbeddingQueue", "EmbeddingStatus", "EmbeddingStoppedError", "Filled
 LINGER_S = 0.2
 """How long a request that is not yet full waits for more texts."""
 
-MAX_PARTS = 256
-"""Into so many parts a text is cut at most that is too long for the endpoint; if they are too long, it means other."""
-
-_TOO_LARGE = ("inputs", "request_tokens", "input_tokens", "size")
-
 
 @dataclass(frozen=True, slots=True)
 class Filled:
@@ -42,14 +36,6 @@ class Filled:
 
     n_texts: int
     n_tokens: int
-
-
-@dataclass(slots=True, eq=False)
-class _Text:
-    address: bytes
-    text: str
-    n_tokens: int
-    done: asyncio.Future[None]
 
 
 class EmbeddingQueue:
@@ -75,17 +61,23 @@ class EmbeddingQueue:
         self._sender = PacedSender(
             embedder, self._learnt.limits, n_waiting=lambda: len(self._under_way), on_pause=on_pause
         )
+        self._settler = Settler(
+            self._sender,
+            self._learnt,
+            keep=self._keep,
+            fail=self._fail,
+            requeue=self._requeue,
+            count_tokens=count_tokens,
+        )
         self._store = store
         self._space = space
         self._on_embedded = on_embedded
-        self._count_tokens = count_tokens
-        self._waiting: deque[_Text] = deque()
-        self._under_way: dict[bytes, _Text] = {}
+        self._missing = Together(self._missing_of_each)
+        self._waiting: deque[Text] = deque()
+        self._under_way: dict[bytes, Text] = {}
         self._requests: set[asyncio.Task[None]] = set()
         self._n_storing = 0
-        self._finding_size = False
         self._broken: Exception | None = None
-        self._longest_taken = 0
         self._linger: asyncio.TimerHandle | None = None
         self._flushing = False
 
@@ -96,25 +88,25 @@ class EmbeddingQueue:
         none can for now.
         """
         by_address = {content_address(chunk.embedded_text): chunk for chunk in chunks}
-        missing = await asyncio.to_thread(self._store.missing, self._space, list(by_address))
-        sent: list[_Text] = []
-        awaited: list[asyncio.Future[None]] = []
-        for address in missing:
-            item = self._under_way.get(address)
-            if item is None:
-                chunk = by_address[address]
-                item = _Text(address, chunk.embedded_text, chunk.n_tokens, asyncio.get_running_loop().create_future())
-                self._enqueue(item)
-                sent.append(item)
-            awaited.append(item.done)
+        mine = self._claim(by_address)
+        awaited = [self._under_way[address].done for address in by_address]
+        try:
+            missing = await self._missing([text.address for text in mine])
+        except BaseException as error:
+            self._fail(mine, error if isinstance(error, Exception) else EmbeddingStoppedError("the run was stopped"))
+            raise
+        sent = [text for text in mine if text.address in missing]
+        for text in mine:
+            if text.address in missing:
+                self._enqueue(text)
+            else:
+                self._end(text)
         self._dispatch()
         outcomes = await asyncio.gather(*awaited, return_exceptions=True)
-        failures = [
-            (by_address[address], outcome) for address, outcome in zip(missing, outcomes, strict=True) if outcome
-        ]
+        failures = [(chunk, outcome) for chunk, outcome in zip(by_address.values(), outcomes, strict=True) if outcome]
         if failures:
             raise _failure(chunks, failures)
-        return Filled(len(sent), sum(item.n_tokens for item in sent))
+        return Filled(len(sent), sum(text.n_tokens for text in sent))
 
     def status(self) -> EmbeddingStatus:
         """Return what waits for the endpoint, and why."""
@@ -135,16 +127,37 @@ class EmbeddingQueue:
         if self._sender.n_succeeded and self._sender.concurrency != self._learnt.limits.concurrency:
             self._learnt.learn(concurrency=self._sender.concurrency)
 
+    # --- looking up
+
+    def _claim(self, by_address: Mapping[bytes, Chunk]) -> list[Text]:
+        """Return texts for the addresses that are not under way, and put them under way.
+
+        subtle: before it is looked up what is stored, or a text could be stored between the look and the note of it,
+        and be paid for twice.
+        """
+        loop = asyncio.get_running_loop()
+        mine = [
+            Text(address, chunk.embedded_text, chunk.n_tokens, loop.create_future())
+            for address, chunk in by_address.items()
+            if address not in self._under_way
+        ]
+        self._under_way.update((text.address, text) for text in mine)
+        return mine
+
+    def _missing_of_each(self, asked: Sequence[Sequence[bytes]]) -> list[set[bytes]]:
+        """Return, for each list of addresses, those that have no vector, by one look at the store for all."""
+        missing = set(self._store.missing(self._space, list(itertools.chain.from_iterable(asked))))
+        return [missing.intersection(addresses) for addresses in asked]
+
     # --- packing
 
-    def _enqueue(self, item: _Text) -> None:
+    def _enqueue(self, text: Text) -> None:
         if (error := self._broken or self._sender.stopped) is not None:
-            self._fail([item], error)
-            return
-        self._waiting.append(item)
-        self._under_way[item.address] = item
+            self._fail([text], error)
+        else:
+            self._waiting.append(text)
 
-    def _requeue(self, batch: list[_Text]) -> None:
+    def _requeue(self, batch: list[Text]) -> None:
         """Put texts back in front of all others, to be packed anew."""
         self._waiting.extendleft(reversed(batch))
 
@@ -163,7 +176,9 @@ class EmbeddingQueue:
     def _has_room(self) -> bool:
         concurrency = self._sender.concurrency
         is_keeping_up = self._n_storing <= concurrency
-        return not self._finding_size and is_keeping_up and len(self._requests) - self._n_storing < concurrency
+        return (
+            not self._settler.is_finding_size and is_keeping_up and len(self._requests) - self._n_storing < concurrency
+        )
 
     def _next(self) -> int:
         """Return how many of the first waiting texts make the next request; a text that is too long goes alone."""
@@ -173,7 +188,7 @@ class EmbeddingQueue:
         short = list(itertools.takewhile(lambda size: size <= limits.max_input_tokens, sizes))
         return pack(short, limits) or 1
 
-    def _start_request(self, batch: list[_Text]) -> None:
+    def _start_request(self, batch: list[Text]) -> None:
         request = asyncio.create_task(self._request(batch))
         self._requests.add(request)
         request.add_done_callback(self._after_request)
@@ -190,19 +205,16 @@ class EmbeddingQueue:
         self._requests.discard(request)
         self._dispatch()
 
-    def _give_up(self, batch: list[_Text], error: Exception) -> None:
+    def _give_up(self, batch: list[Text], error: Exception) -> None:
         waiting, self._waiting = list(self._waiting), deque()
         self._fail([*batch, *waiting], error)
 
     # --- sending
 
-    async def _request(self, batch: list[_Text]) -> None:
+    async def _request(self, batch: list[Text]) -> None:
         """See a batch through: each of its texts is stored, failed, or waiting again."""
         try:
-            if len(batch) == 1 and batch[0].n_tokens > self._learnt.limits.max_input_tokens:
-                await self._send_in_parts(batch[0], 1 + batch[0].n_tokens // self._learnt.limits.max_input_tokens)
-            else:
-                await self._settle(batch)
+            await self._settler.settle(batch)
         except EmbeddingStoppedError as error:
             self._give_up(batch, error)
         except EmbeddingError as error:
@@ -211,134 +223,32 @@ class EmbeddingQueue:
             self._broken = error
             self._give_up(batch, error)
 
-    async def _settle(self, batch: list[_Text], *, finding_size: bool = False) -> bool:
-        """Send a batch, and if it is refused do what helps; return whether all of it was embedded as it was sent."""
-        n_tokens = sum(item.n_tokens for item in batch)
-        try:
-            embeddings = await self._sender.send([item.text for item in batch], n_tokens)
-        except EmbeddingStoppedError:
-            raise
-        except EmbeddingError as error:
-            return await self._refused(batch, n_tokens, error, finding_size=finding_size)
-        self._longest_taken = max(self._longest_taken, *(item.n_tokens for item in batch))
-        await self._keep(batch, embeddings)
-        return True
-
-    async def _refused(self, batch: list[_Text], n_tokens: int, error: EmbeddingError, *, finding_size: bool) -> bool:
-        refusal = refusal_of(error)
-        limits = self._learnt.limits
-        if len(batch) == 1:
-            await self._refused_alone(batch[0], error, refusal)
-        elif refusal.kind == "inputs":
-            if len(batch) <= limits.max_inputs:  # else others have learnt it meanwhile
-                self._learnt.learn(max_inputs=refusal.limit_below(len(batch)) or len(batch) // 2)
-            self._requeue(batch)
-        elif refusal.kind == "request_tokens":
-            if n_tokens <= limits.max_request_tokens:
-                self._learnt.learn(max_request_tokens=refusal.scaled_limit(n_tokens))
-            self._requeue(batch)
-        elif refusal.kind != "size":
-            return await self._halve(batch, is_bad=refusal.kind in ("input", "input_tokens"))
-        elif finding_size:
-            return await self._halve(batch, finding_size=True)
-        elif self._finding_size or len(batch) > limits.max_inputs or n_tokens > limits.max_request_tokens:
-            self._requeue(batch)  # somebody else is finding the size, or has found it
-        else:
-            self._finding_size = True  # nothing else is sent meanwhile: it would most likely be refused too
-            try:
-                return await self._halve(batch, finding_size=True)
-            finally:
-                self._finding_size = False
-        return False
-
-    async def _halve(self, batch: list[_Text], *, is_bad: bool = False, finding_size: bool = False) -> bool:
-        """Send a refused batch in halves, until the bad text stands alone, or the size that passes is found.
-
-        If there ``is_bad`` input and the first half passes, it is in the second, which is not sent whole to be told so.
-        Sizes are tried as powers of two, which limits mostly are. A size in tokens cannot be told from a size in texts,
-        so it is learnt as the latter: texts are chunks of much the same size.
-        """
-        middle = 1 << ((len(batch) - 1).bit_length() - 1) if finding_size else len(batch) // 2
-        first, second = batch[:middle], batch[middle:]
-        first_passed = await self._settle(first, finding_size=finding_size)
-        if finding_size and len(second) > self._learnt.limits.max_inputs:
-            self._requeue(second)  # the size was found in the first half
-            return False
-        if is_bad and first_passed and len(second) > 1:
-            return await self._halve(second, is_bad=True)
-        second_passed = await self._settle(second, finding_size=finding_size)
-        if finding_size and first_passed and second_passed:
-            self._learnt.learn(max_inputs=middle)
-        return first_passed and second_passed
-
-    async def _refused_alone(self, item: _Text, error: EmbeddingError, refusal: Refusal) -> None:
-        if refusal.kind in _TOO_LARGE and refusal.kind != "inputs":
-            if item.n_tokens > self._longest_taken:
-                self._learnt.learn(max_input_tokens=item.n_tokens - 1)
-            await self._send_in_parts(item, refusal.n_parts())
-        else:
-            self._fail([item], error)
-            self._sender.note_bad_text(error)
-
-    async def _send_in_parts(self, item: _Text, n_parts: int) -> None:
-        """Embed a text that is too long: its vector is the mean of its parts', weighted by tokens, of unit length."""
-        while True:
-            parts = parts_of(item.text, n_parts)
-            try:
-                embeddings = await self._mean_of(parts)
-            except EmbeddingStoppedError:
-                raise
-            except EmbeddingError as error:
-                if refusal_of(error).kind not in _TOO_LARGE or len(parts) >= min(MAX_PARTS, len(item.text)):
-                    self._fail([item], error)
-                    self._sender.note_bad_text(error)
-                    return
-                n_parts *= 2
-            else:
-                await self._keep([item], embeddings)
-                return
-
-    async def _mean_of(self, parts: list[str]) -> Embeddings:
-        weights = [max(1, self._count_tokens(part)) for part in parts]
-        replies: list[Embeddings] = []
-        start = 0
-        while start < len(parts):
-            end = start + pack(weights[start:], self._learnt.limits)
-            replies.append(await self._sender.send(parts[start:end], sum(weights[start:end])))
-            start = end
-        readable = np.concatenate([reply.readable for reply in replies])
-        mean = weighted_mean(np.concatenate([reply.vectors for reply in replies]), weights)
-        if readable.any() and not mean.any():
-            raise EmbeddingError("the vectors of the parts of a text that is too long cancel each other out")
-        return Embeddings(
-            mean[np.newaxis],
-            np.array([readable.any()]),
-            n_tokens=sum(reply.n_tokens for reply in replies),
-            estimated=any(reply.estimated for reply in replies),
-        )
-
-    async def _keep(self, batch: list[_Text], embeddings: Embeddings) -> None:
+    async def _keep(self, batch: list[Text], embeddings: Embeddings) -> None:
         self._n_storing += 1  # the endpoint need not wait for our disk
         self._dispatch()
         try:
             await asyncio.to_thread(self._store.put, self._space, [item.address for item in batch], embeddings)
         finally:
             self._n_storing -= 1
-        for item in batch:
-            self._under_way.pop(item.address, None)
-            if not item.done.done():
-                item.done.set_result(None)
+        for text in batch:
+            self._end(text)
         self._on_embedded(embeddings)
 
-    def _fail(self, batch: list[_Text], error: Exception) -> None:
+    def _end(self, text: Text) -> None:
+        """Tell those who wait for a text that its vector is stored."""
+        self._under_way.pop(text.address, None)
+        if not text.done.done():
+            text.done.set_result(None)
+
+    def _fail(self, batch: list[Text], error: Exception) -> None:
         """Tell those who wait; texts that are stored or back in the queue are left alone."""
         back = set(map(id, self._waiting))
-        for item in batch:
-            if id(item) in back or item.done.done():
+        for text in batch:
+            if id(text) in back or text.done.done():
                 continue
-            self._under_way.pop(item.address, None)
-            item.done.set_exception(error)
-            item.done.exception()  # marks it as seen: the document that waited for it may be gone
+            self._under_way.pop(text.address, None)
+            text.done.set_exception(error)
+            text.done.exception()  # marks it as seen: the document that waited for it may be gone
 
 
 def _failure(chunks: Sequence[Chunk], failures: Sequence[tuple[Chunk, BaseException]]) -> BaseException:

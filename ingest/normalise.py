@@ -9,9 +9,10 @@ mathematical alphabets, square abbreviations such as ㎏); what would lose meani
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,17 +24,26 @@ Offsets = NDArray[np.int32]
 _Edit = tuple[int, int, str]  # [start, end) of the text is replaced by this
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Normalised:
     """A normalised text and its map to the raw one.
 
     ``offsets`` is int32, len(text) + 1, never decreasing: ``offsets[i]`` is where character i stands in the raw text,
-    and the last item is the raw length. ``n_surrogates`` counts the lone surrogates that became U+FFFD.
+    and the last item is the raw length. It is made when it is first asked for, which most readers never do.
+    ``n_surrogates`` counts the lone surrogates that became U+FFFD.
     """
 
     text: str
-    offsets: Offsets
     n_surrogates: int = 0
+    _passes: tuple[_Pass, ...] = ()
+
+    @functools.cached_property
+    def offsets(self) -> Offsets:
+        offsets: Offsets | None = None
+        for each in self._passes:
+            mine = each.offsets()
+            offsets = mine if offsets is None else offsets[mine]
+        return np.arange(len(self.text) + 1, dtype=np.int32) if offsets is None else offsets
 
     def raw_span(self, start: int, end: int) -> tuple[int, int]:
         """Return the raw [start, end) of a span of the text; both halves of a ligature have the ligature's span."""
@@ -60,46 +70,63 @@ def normalise(raw: str) -> Normalised:
     Normalising a normalised text changes nothing.
     """
     text: str = raw
-    offsets: Offsets | None = None
+    passes: list[_Pass] = []
     if special := _special_characters(text):
-        text, offsets = _apply(text, offsets, _character_edits(text, special))
+        text = _apply(text, _character_edits(text, special), passes)
     if _MAY_COMPOSE.search(text) and not unicodedata.is_normalized("NFC", text):
-        text, offsets = _apply(text, offsets, _composition_edits(text))
+        text = _apply(text, _composition_edits(text), passes)
     if _has_loose_blanks(text):
-        text, offsets = _apply(text, offsets, _blank_edits(text))
-    if offsets is None:
-        offsets = np.arange(len(text) + 1, dtype=np.int32)
-    return Normalised(text, offsets, len(_SURROGATE.findall(raw)) if special and special[-1] >= "\ud800" else 0)
+        text = _apply(text, _blank_edits(text), passes)
+    n_surrogates = len(_SURROGATE.findall(raw)) if special and special[-1] >= "\ud800" else 0
+    return Normalised(text, n_surrogates, tuple(passes))
 
 
-def _apply(text: str, offsets: Offsets | None, edits: Iterator[_Edit]) -> tuple[str, Offsets | None]:
-    """Return the edited text and its offsets in the raw text; ``offsets`` are those of ``text``, None for identity.
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What a pass has edited: (start, end, length of the replacement), in order and apart, in a text of a length."""
 
-    Edits are in order and do not overlap. The j-th character of a replacement maps to the j-th of what it replaces,
-    or to the last of it where there are fewer.
-    """
+    edits: Sequence[tuple[int, int, int]]
+    length: int
+
+    def offsets(self) -> Offsets:
+        """Return where each character of the edited text stands in the text before.
+
+        The j-th character of a replacement maps to the j-th of what it replaces, or to the last of it where there are
+        fewer.
+        """
+        lengths: list[int] = []
+        shifts: list[int] = []
+        limits: list[int] = []
+        place = made = 0
+        for start, end, n in self.edits:
+            lengths += start - place, n
+            shifts += place - made, start - (made + start - place)
+            limits += self.length, max(start, end - 1)
+            made += start - place + n
+            place = end
+        lengths.append(self.length - place + 1)
+        shifts.append(place - made)
+        limits.append(self.length)
+        mine = np.arange(made + lengths[-1], dtype=np.int32)
+        mine += np.repeat(np.array(shifts, dtype=np.int32), lengths)
+        np.minimum(mine, np.repeat(np.array(limits, dtype=np.int32), lengths), out=mine)
+        return mine
+
+
+def _apply(text: str, edits: Iterator[_Edit], passes: list[_Pass]) -> str:
+    """Return the edited text, and note the pass where it has changed something."""
     pieces: list[str] = []
-    lengths: list[int] = []
-    shifts: list[int] = []
-    limits: list[int] = []
-    place = made = 0
+    made: list[tuple[int, int, int]] = []
+    place = 0
     for start, end, replacement in edits:
         pieces += text[place:start], replacement
-        lengths += start - place, len(replacement)
-        shifts += place - made, start - (made + start - place)
-        limits += len(text), max(start, end - 1)
-        made += start - place + len(replacement)
+        made.append((start, end, len(replacement)))
         place = end
-    if not pieces:
-        return text, offsets
+    if not made:
+        return text
+    passes.append(_Pass(made, len(text)))
     pieces.append(text[place:])
-    lengths.append(len(text) - place + 1)
-    shifts.append(place - made)
-    limits.append(len(text))
-    mine = np.arange(made + lengths[-1], dtype=np.int32)
-    mine += np.repeat(np.array(shifts, dtype=np.int32), lengths)
-    np.minimum(mine, np.repeat(np.array(limits, dtype=np.int32), lengths), out=mine)
-    return "".join(pieces), mine if offsets is None else offsets[mine]
+    return "".join(pieces)
 
 
 # --- characters ------------------------------------------------------------------------------------------------------
@@ -244,7 +271,8 @@ def _blank_edits(text: str) -> Iterator[_Edit]:
     first = text.rfind("\n", 0, len(text) - len(text.lstrip(" \t\n"))) + 1
     if first:
         yield 0, first, ""
-    for match in _BLANKS.finditer(text, first, last):
+    inside = any(text.find(sign, first, last) >= 0 for sign in _LOOSE)
+    for match in _BLANKS.finditer(text, first, last) if inside else ():
         run, start, end = match[0], *match.span()
         if "\n" in run:
             tidy = "\n\n"[: run.count("\n")] + run[run.rfind("\n") + 1 :]

@@ -13,10 +13,10 @@ from typing import Protocol
 from index.collection import Collection
 from index.records import CollectionConfig, LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
-from index.writer import free_prefix
+from index.writer import Replacement, free_prefix
 from ingest.embedding import Filled
 from ingest.packing import pack
-from rag.types import Chunk, Document, EmbeddingLimits, content_address
+from rag.types import Chunk, EmbeddingLimits, content_address
 
 __all__ = ["HasId", "Rehearsal", "RehearsedTexts", "n_requests"]
 
@@ -56,13 +56,13 @@ class Rehearsal:
             self._prefixes[root] = free_prefix(set(self._prefixes.values()), names, root)
         return self._prefixes[root]
 
-    def replace(
-        self, document: Document, chunks: Sequence[Chunk], *, entry: LedgerEntry, replaces: str | None = None
-    ) -> None:
-        if replaces is not None:
-            self.forget(replaces)
-        self._held.add(document.id)
-        self._ledger[document.id] = entry
+    def replace_all(self, replacements: Sequence[Replacement]) -> list[None]:
+        for one in replacements:
+            if one.replaces is not None:
+                self.forget(one.replaces)
+            self._held.add(one.document.id)
+            self._ledger[one.document.id] = one.entry
+        return [None] * len(replacements)
 
     def record(self, entry: LedgerEntry, *, drop_document: bool) -> None:
         if drop_document:

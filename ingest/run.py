@@ -1,8 +1,8 @@
 """Brings a collection in step with a folder: read, chunk, embed and store, each file ending in exactly one state.
 
-One file at a time is read and cut (in a thread), while the texts of many files share the embedding requests. A
-document is written, whole, once all its vectors are stored; until then its former version answers. What waits between
-reading and writing is bounded in tokens, whatever the folder's size.
+Files are read and cut one after the other (in a thread), while the texts of many share the embedding requests. A
+document is written, whole, once all its vectors are stored, with others that are ready; until then its former version
+answers. What waits between reading and writing is bounded in tokens, whatever the folder's size.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Protocol
 from index.collection import Collection
 from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
-from index.writer import Writer
+from index.writer import Replacement, Writer
 from ingest.chunking import chunk, headless_tables
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
@@ -32,6 +32,7 @@ from ingest.roots import Scope, scope_of
 from ingest.sources import WalkRules
 from ingest.survey import Survey
 from ingest.tally import IngestProgress, Tally
+from ingest.together import Together
 from rag.contracts import Embedder, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
 from rag.types import Chunk, Document, EmbeddingLimits
@@ -40,6 +41,9 @@ __all__ = ["Intake", "TextQueue", "ingest", "rehearse"]
 
 MAX_TOKENS_WAITING = 1_000_000
 """Tokens of documents that may wait for their vectors, beyond what fills the endpoint's requests twice over."""
+
+TURN_S = 0.05
+"""How long files are read and cut before what came of them is handed on; small files would cost more to hand on."""
 
 
 class TextQueue(Protocol):
@@ -59,6 +63,10 @@ class _Prepared:
     @property
     def n_tokens(self) -> int:
         return sum(chunk.n_tokens for chunk in self.chunks)
+
+
+_Outcome = _Prepared | DocumentReadError | None
+"""What came of reading and cutting a file; None where the run had been stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,37 +229,57 @@ class _Run:
         self._tally = tally
         self._gate = _Gate(2 * limits.concurrency * limits.max_request_tokens + MAX_TOKENS_WAITING)
         self._writing = asyncio.Lock()
+        self._store = Together(writer.replace_all, lock=self._writing)
 
     async def execute(self, rules: WalkRules) -> None:
         plan = await asyncio.to_thread(self._survey.plan, rules)
         self._readers.announce(_to_read(work) for work in plan.work)
         try:
             async with asyncio.TaskGroup() as group:
-                for work in plan.work:
-                    await self._start(work, group)
+                works, tell = iter(plan.work), asyncio.get_running_loop().call_soon_threadsafe
+                while outcomes := await asyncio.to_thread(self._prepare_some, works, tell):
+                    for work, outcome in outcomes:
+                        await self._take(work, outcome, group)
         except* RagError as errors:
             raise errors.exceptions[0] from None
         if not self._tally.stopped:
             await asyncio.to_thread(self._survey.remove, plan.remove)
 
-    async def _start(self, work: Work, group: asyncio.TaskGroup) -> None:
+    def _prepare_some(
+        self, works: Iterator[Work], tell: Callable[[Callable[[str], None], str], object]
+    ) -> list[tuple[Work, _Outcome]]:
+        """Read and cut the next files, for a moment: one at least, many where they are small, none at the end."""
+        until = time.monotonic() + TURN_S
+        outcomes: list[tuple[Work, _Outcome]] = []
+        for work in works:
+            tell(self._tally.tell, work.found.id)
+            outcomes.append((work, self._outcome(work)))
+            if time.monotonic() >= until:
+                break
+        return outcomes
+
+    def _outcome(self, work: Work) -> _Outcome:
         if self._tally.stopped:
-            self._tally.done(FileResult(work.found.id, "failed", f"not reached: {self._tally.stopped}", retriable=True))
-            return
-        self._tally.tell(work.found.id)
+            return None
         try:
-            prepared = await asyncio.to_thread(self._prepare, work)
-        except UnsupportedFormatError as error:
-            await self._close(work, "unsupported", str(error), drop_document=True)
+            return self._prepare(work)
         except DocumentReadError as error:
-            await self._close(work, "failed", str(error), retriable=error.retriable)
+            return error
+
+    async def _take(self, work: Work, outcome: _Outcome, group: asyncio.TaskGroup) -> None:
+        """Record what came of a file; where it has chunks, start to embed them, as soon as there is room."""
+        if outcome is None:
+            self._tally.done(FileResult(work.found.id, "failed", f"not reached: {self._tally.stopped}", retriable=True))
+        elif isinstance(outcome, UnsupportedFormatError):
+            await self._close(work, "unsupported", str(outcome), drop_document=True)
+        elif isinstance(outcome, DocumentReadError):
+            await self._close(work, "failed", str(outcome), retriable=outcome.retriable)
+        elif not outcome.chunks:
+            await self._close_empty(outcome)
         else:
-            if not prepared.chunks:
-                await self._close_empty(prepared)
-                return
-            self._tally.n_chunks += len(prepared.chunks)
-            await self._gate.enter(prepared.n_tokens)
-            group.create_task(self._embed_and_write(prepared))
+            self._tally.n_chunks += len(outcome.chunks)
+            await self._gate.enter(outcome.n_tokens)
+            group.create_task(self._embed_and_write(outcome))
 
     def _prepare(self, work: Work) -> _Prepared:
         document = self._readers.read(_to_read(work))
@@ -287,10 +315,9 @@ class _Run:
             warnings=document.warnings,
         )
         entry = self._entry(work, result, document)
-        async with self._writing:
-            await asyncio.to_thread(
-                self._writer.replace, document, prepared.chunks, entry=entry, replaces=work.renamed_from
-            )
+        error = await self._store(Replacement(document, prepared.chunks, entry, work.renamed_from))
+        if error is not None:
+            raise error
         self._tally.reused(len(prepared.chunks) - filled.n_texts, prepared.n_tokens - filled.n_tokens)
         self._tally.done(result)
 

@@ -24,6 +24,7 @@ _MARKS = (
     (b"\x84\x31\x95\x33", "gb18030"),
 )
 _SAMPLE_BYTES = 64 * 1024
+_ODD = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1b\x1a")
 # Characters that make up most of any running text in their language: the judge of multi-byte guesses.
 _FREQUENT = frozenset(
     "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小么心多天而能"
@@ -66,7 +67,7 @@ def looks_binary(data: bytes) -> bool:
     sample = data[:_SAMPLE_BYTES]
     if not sample or _by_mark(data) or _wide_by_zeros(sample):
         return False
-    n_odd = sum(sample.count(byte) for byte in range(32) if byte not in b"\t\n\v\f\r\x1b\x1a")
+    n_odd = len(sample) - len(sample.translate(None, _ODD))
     if n_odd <= len(sample) * 0.05:
         return False
     return _wide_without_mark(sample) is None

@@ -1,19 +1,17 @@
-"""Markdown: the source text stays, its headings are found; the only importer of markdown-it-py."""
+"""Markdown: the source text stays, its headings are found."""
 
 from __future__ import annotations
 
-import itertools
 import re
 
 from ingest.readers.encoding import decode
+from ingest.readers.markdown_headings import headings_of
 from ingest.readers.reading import Reading, normalised_text
-from rag.types import Heading
 
 __all__ = ["read_markdown"]
 
 _FRONT_MATTER = re.compile(r"---\n(.*?)^(?:---|\.\.\.)$\n?", re.DOTALL | re.MULTILINE)
 _FIELD = re.compile(r"^([A-Za-z][\w-]*):[ ]+(\S.*)$", re.MULTILINE)
-_ANCHOR = re.compile(r"\s*\{#[^}]*\}\s*$")
 # An embedded image is a megabyte of letters that say nothing to a reader; 100 leaves examples in prose alone.
 _EMBEDDED = re.compile(r"(data:[\w.+-]+/[\w.+-]+;base64,)[A-Za-z0-9+/=]{100,}")
 
@@ -33,7 +31,7 @@ def read_markdown(data: bytes, name: str) -> Reading:
     front_matter = _FRONT_MATTER.match(text)
     if front_matter:
         metadata |= {key.lower(): value.strip("\"' ") for key, value in _FIELD.findall(front_matter[1])}
-    headings = _headings(text, front_matter.end() if front_matter else 0)
+    headings = headings_of(text, front_matter.end() if front_matter else 0)
     first = next((heading.title for heading in headings if heading.level == 1), "")
     return Reading(
         text,
@@ -43,24 +41,3 @@ def read_markdown(data: bytes, name: str) -> Reading:
         metadata=metadata,
         warnings=(*decoded.warnings, *warnings),
     )
-
-
-def _headings(text: str, start: int) -> tuple[Heading, ...]:
-    """Return the headings of the Markdown that begins at ``start``."""
-    # Imported late: a run without Markdown files does not need it.
-    from markdown_it import MarkdownIt
-
-    blocks = MarkdownIt("commonmark")
-    blocks.core.ruler.enableOnly(["normalize", "block"])
-    line_starts = [start, *(match.end() for match in re.compile("\n").finditer(text, start))]
-    tokens = blocks.parse(text[start:])
-    inline = MarkdownIt("commonmark")
-    found: list[Heading] = []
-    for opening, content in itertools.pairwise(tokens):
-        if opening.type != "heading_open" or opening.map is None:
-            continue
-        parts = inline.parseInline(_ANCHOR.sub("", content.content))[0].children or []
-        title = "".join(" " if part.type in ("softbreak", "hardbreak") else part.content for part in parts).strip()
-        if title:
-            found.append(Heading(int(opening.tag[1:]), title, line_starts[opening.map[0]]))
-    return tuple(found)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from index.collection import Collection
 from index.library import Library
-from index.snapshot import DamagedIndexError, read_snapshot, write_snapshot
+from index.snapshot import DamagedIndexError, opened_snapshot, write_snapshot
 from rag.errors import CollectionError
 from tests.index.shelving import open_or_create, shelve
 
@@ -26,17 +26,18 @@ def test_no_altered_or_torn_snapshot_is_believed(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, place: int, bit: int, cut: int
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "snapshot"
-    write_snapshot(path, content, {"seq": 7})
-    assert read_snapshot(path)[0] == content
-    assert read_snapshot(path)[1]["seq"] == 7
+    write_snapshot(path, lambda stream: stream.write(content), {"seq": 7})
+    with opened_snapshot(path) as (stream, said):
+        assert stream.read(len(content)) == content
+        assert said["seq"] == 7
     whole = path.read_bytes()
     place %= len(whole)
     path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
-    with pytest.raises(DamagedIndexError):
-        read_snapshot(path)
+    with pytest.raises(DamagedIndexError), opened_snapshot(path):
+        pass
     path.write_bytes(whole[:-cut])
-    with pytest.raises(DamagedIndexError):
-        read_snapshot(path)
+    with pytest.raises(DamagedIndexError), opened_snapshot(path):
+        pass
 
 
 def delete_vectors(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -160,13 +161,21 @@ def test_codes_find_what_exact_search_finds_among_thousands() -> None:
     assert np.mean(recalls) / 10 >= 0.99
 
 
+def dumped(index: FaissIndex) -> BytesIO:
+    stream = BytesIO()
+    index.dump(stream)
+    stream.write(b"what somebody else has put behind it")
+    stream.seek(0)
+    return stream
+
+
 @pytest.mark.parametrize("limit", [0, 1000], ids=["codes", "flat"])
 def test_a_dumped_index_is_the_same_when_loaded(limit: int) -> None:
     rng = np.random.default_rng(4)
     vectors = unit(rng.standard_normal((300, 16)))
     index = ShelvedFaiss(16, exact_limit=limit)
     index.add(np.arange(300), vectors)
-    loaded = FaissIndex.load(index.dump(), dimensions=16, lookup=index._shelf.look_up, exact_limit=limit)
+    loaded = FaissIndex.load(dumped(index), dimensions=16, lookup=index._shelf.look_up, exact_limit=limit)
     assert loaded.kind == index.kind
     assert loaded.search(vectors[5], k=20) == index.search(vectors[5], k=20)
     assert loaded.remove(np.array([5])) == 1
@@ -176,4 +185,17 @@ def test_a_dumped_index_is_the_same_when_loaded(limit: int) -> None:
 def test_a_dump_of_other_dimensions_is_refused() -> None:
     index = ShelvedFaiss(16, exact_limit=10)
     with pytest.raises(ValueError, match="not an index of 8"):
-        FaissIndex.load(index.dump(), dimensions=8, lookup=index._shelf.look_up)
+        FaissIndex.load(dumped(index), dimensions=8, lookup=index._shelf.look_up)
+
+
+def test_an_index_that_expects_too_many_rows_never_holds_them_in_full() -> None:
+    vectors = unit(np.random.default_rng(5).standard_normal((300, 16)))
+    index = ShelvedFaiss(16, exact_limit=100)
+    index.add(np.arange(60), vectors[:60])
+    index.expect(40, lambda: vectors[60:100])
+    assert index.kind == "flat"
+    index.expect(240, lambda: vectors[60:])
+    assert index.kind == "rabitq"
+    index.add(np.arange(60, 300), vectors[60:])
+    assert index.rows().tolist() == list(range(300))
+    assert all(index.search(vectors[place], k=1)[0][0] == place for place in (0, 59, 60, 299))
