@@ -26,6 +26,7 @@ _STATEMENT = re.compile(
     rf"|(?<=[{_STOPS}])[{_STOPS}{_CLOSERS}]*"
     r"|(?<=\n)(?=\n|[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]))"
 )
+_ITEM = re.compile(r"\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
 _LINE = re.compile(r"\n")
 _CLAUSE = re.compile(r"[,;:](?=\s)|[，、：]")
 _BLANK = re.compile(r"[ \t\u3000]")
@@ -61,7 +62,8 @@ class Boundaries:
     def best_end(self, start: int, floor: int, high: int) -> int:
         """Return the best place in (floor, high] to end what begins at ``start``; 0 where nothing is printed there.
 
-        A section or a paragraph may leave a third of the span unused, a sentence or a line three quarters.
+        A section or a paragraph may leave a third of the span unused, the items of a list before the last a half, a
+        sentence or a line three quarters.
         Measured with benchmarks/chunk_quality.py: filling more or less changes recall by 0.004 at most.
         """
         half = max(floor, (start + high) // 2)
@@ -70,6 +72,7 @@ class Boundaries:
         return (
             self._section_end(two_thirds, high)
             or self._paragraph_end(two_thirds, high)
+            or self._last(_ITEM, max(half, self._text.rfind("\n\n", half, high)), high)
             or self._last(_STATEMENT, quarter, high)
             or self._line_end(quarter, high)
             or self._last(_CLAUSE, half, high)

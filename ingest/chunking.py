@@ -152,10 +152,11 @@ class _Cutter:
         return 0, 0
 
     def _high(self, origin: Origin, budget: int, floor: int) -> int:
-        """How far a chunk may go: as the tokens allow, and all of it where that would end in a block begun before."""
+        """How far a chunk may go: as the tokens allow; to the full in a block or row begun before."""
         high = self._ruler.reach(origin, budget)
         block = self._boundaries.block_at(high)
-        if block and self._boundaries.trimmed(block[0]) <= max(floor, origin.start):
+        begins = [block[0]] if block else self._rows.rows_at(high)[-1:]
+        if begins and self._boundaries.trimmed(begins[0]) <= max(floor, origin.start):
             high = self._ruler.reach(origin, self._limit)
         return max(high, origin.start + 1)
 
@@ -166,8 +167,7 @@ class _Cutter:
             # Not for a scrap of text: an eighth of a chunk, or the block is cut.
             if before > max(floor, start + (high - start) // 8):
                 return before
-        row = self._rows.row_at(self._boundaries.next_printed(high))
-        if row is not None:
+        for row in self._rows.rows_at(self._boundaries.next_printed(high)):
             before = self._boundaries.trimmed(self._boundaries.with_heading(row))
             if before > floor:
                 return before

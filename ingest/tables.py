@@ -84,8 +84,8 @@ def _headers(text: str) -> Iterator[tuple[int, int, int]]:
 def _n_cells(row: str) -> int:
     """Return the number of cells of a row without blanks around it; a bar behind a backslash belongs to its cell."""
     inner = row.removeprefix("|")
-    n_ends = len(_CELL_END.findall(inner))
-    return n_ends + (not (inner.endswith("|") and not inner.endswith("\\|")))
+    is_closed = not inner or (inner.endswith("|") and not inner.endswith("\\|"))
+    return len(_CELL_END.findall(inner)) + (not is_closed)
 
 
 def _body_end(text: str, at: int) -> int:
@@ -140,24 +140,23 @@ class TableRows:
         table = self.table_at(offset)
         return table if table and table.header_start < table.header_end <= offset else None
 
-    def row_at(self, offset: int) -> int | None:
-        """Return the start of the row that ``offset`` lies in, or begins; None outside of tables.
+    def rows_at(self, offset: int) -> list[int]:
+        """Return the start of the row that ``offset`` lies in, or begins; nothing outside of tables.
 
-        A header and the row below it are one: a header alone says nothing.
+        Before the first row below a header comes the start of the table: a header alone says nothing.
         """
         table = self.table_at(offset)
         if table is None:
-            return None
+            return []
         if self._known[0] is not table:
-            self._known = (table, _row_starts(self._text, table))
+            starts = [
+                match.end() for match in _pattern(self._text, table).finditer(self._text, table.header_end, table.end)
+            ]
+            self._known = (table, [table.start, *starts])
         starts = self._known[1]
-        return starts[bisect_right(starts, offset) - 1]
-
-
-def _row_starts(text: str, table: Table) -> list[int]:
-    has_header = table.header_start < table.header_end
-    starts = [match.end() for match in _pattern(text, table).finditer(text, table.header_end, table.end)]
-    return [table.start, *starts[has_header:]]
+        place = bisect_right(starts, offset) - 1
+        is_first = place == 1 and table.header_start < table.header_end
+        return starts[place - is_first : place + 1]
 
 
 def _pattern(text: str, table: Table) -> re.Pattern[str]:

@@ -108,6 +108,20 @@ def test_a_statement_that_shares_no_words_with_its_source_points_at_the_whole_of
     assert quotes("It is the one that they have [2].") == [(2, TEA.text)]
 
 
+def test_words_of_a_tables_header_are_cited_where_they_stand_and_those_of_a_row_in_the_row() -> None:
+    text = "Before.\n\nPlanet | Moons\n" + "".join(f"body {n} | {n}\n" for n in range(90))
+    table = document("t.md", text)
+    found = hit(table, text.index("body 50"), text.index("body 60"))
+    chunk = dataclasses.replace(found.chunk, context="Planet | Moons", context_start=text.index("Planet"))
+    hits = [dataclasses.replace(found, chunk=chunk)]
+    sources = pack(hits, documents=Shelf(table), tokenizer=WordTokenizer(), budget_tokens=1000)
+    cited = cite("It lists planets and their moons [1]. One is body 55, with 55 [1].", sources, documents=Shelf(table))
+    assert [citation.quote for citation in cited.citations] == ["Planet | Moons", "body 55 | 55"]
+    for citation in cited.citations:
+        assert citation.quote == text[citation.start : citation.end]
+        assert citation.chunk_id == chunk.id
+
+
 def test_numbers_that_name_no_source_are_reported_and_not_cited() -> None:
     cited = cite("It starts at 40 bar [7]. Since [2024] it is red [1][0][7].", SOURCES, documents=SHELF)
     assert cited.unknown_markers == (7, 2024, 0)

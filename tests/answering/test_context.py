@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +60,40 @@ def test_a_hit_that_does_not_fit_is_passed_over_for_a_smaller_one() -> None:
 def test_a_hit_on_text_that_has_changed_or_gone_is_passed_over() -> None:
     changed = document("words.txt", "new " * 100)
     assert packed(hit(WORDS, 0, 49), hit(OTHER, 0, 16), shelf=(changed,)) == ()
+
+
+ROWS = "".join(f"row {n} | {n}\n" for n in range(200))
+TABLE = document("t.md", f"Words before it.\n\nname | age\n{ROWS}", title="T")
+HEADER = TABLE.text.index("name")
+
+
+def rows_hit(first: int, last: int) -> Hit:
+    """A hit on some rows, as they are found: with the header."""
+    found = hit(TABLE, TABLE.text.index(f"row {first} "), TABLE.text.index(f"row {last} "))
+    chunk = replace(found.chunk, context="name | age", context_start=HEADER)
+    return replace(found, chunk=chunk)
+
+
+def test_a_source_that_begins_among_rows_shows_their_header_and_pays_for_it() -> None:
+    (source,) = packed(rows_hit(100, 110), shelf=(TABLE,))
+    assert (source.context, source.context_start) == ("name | age", HEADER)
+    shown = render_source(source, "123456789")
+    assert "\nname | age\n…\nrow 100 | 100\n" in shown
+    n_tokens = WordTokenizer().count(shown)
+    assert packed(rows_hit(100, 110), shelf=(TABLE,), budget=n_tokens)
+    assert not packed(rows_hit(100, 110), shelf=(TABLE,), budget=n_tokens - 1)
+
+
+def test_joined_hits_are_read_with_what_the_first_of_them_is() -> None:
+    (source,) = packed(rows_hit(110, 120), rows_hit(100, 110), shelf=(TABLE,))
+    assert (source.context, source.text[:7]) == ("name | age", "row 100")
+    (source,) = packed(rows_hit(3, 20), hit(TABLE, 0, HEADER + 30), shelf=(TABLE,))
+    assert (source.context, source.start) == ("", 0)
+
+
+def test_a_hit_whose_header_has_changed_is_passed_over() -> None:
+    changed = document("t.md", TABLE.text.replace("name | age", "name | AGE"))
+    assert packed(rows_hit(100, 110), shelf=(changed,)) == ()
 
 
 spans = st.tuples(st.sampled_from([WORDS, OTHER]), st.integers(0, 1990), st.integers(1, 300), st.floats(0, 1))

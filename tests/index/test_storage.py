@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sqlite3
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from index.migrations import COLLECTION_STEPS, SEGMENT, migrate
 from index.records import CollectionConfig, LedgerEntry
 from index.writer import Writer
 from rag.errors import CollectionError, DocumentNotFoundError, IndexMismatchError
-from rag.types import ChunkingSettings, Document, Embeddings, Heading, Page, content_address
+from rag.types import ChunkingSettings, Document, Embeddings, Heading, Page, Table, content_address
 from tests.index.shelving import CONFIG, embed, make_chunks, make_document, make_entry, open_or_create, shelve
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=200)  # lone surrogates and NUL included
@@ -37,6 +38,7 @@ DOCUMENTS = st.builds(
     headings=st.lists(st.builds(Heading, st.integers(1, 6), ANY_TEXT, st.integers(0, 99)), max_size=4).map(tuple),
     metadata=st.dictionaries(ANY_TEXT, ANY_TEXT, max_size=3),
     warnings=st.lists(ANY_TEXT, max_size=3).map(tuple),
+    tables=st.lists(st.builds(Table, *[st.integers(0, 99)] * 4), max_size=3).map(tuple),
 )
 
 
@@ -48,17 +50,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Library, 
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(document=DOCUMENTS, size=st.integers(1, 50))
+@given(document=DOCUMENTS, size=st.integers(1, 50), context=st.tuples(st.integers(0, 60), st.integers(0, 60)))
 def test_saving_then_opening_is_identity(
-    shared: tuple[Library, Collection, Writer], document: Document, size: int
+    shared: tuple[Library, Collection, Writer], document: Document, size: int, context: tuple[int, int]
 ) -> None:
     library, collection, writer = shared
-    chunks = make_chunks(document, size=size)
+    start, end = min(context[0], len(document.text)), context[1]
+    read_with = {"context": document.text[start:end], "context_start": start}
+    chunks = [dataclasses.replace(chunk, **read_with) for chunk in make_chunks(document, size=size)]
     embed(library, collection, chunks)
     entry = dataclasses.replace(make_entry(document, chunks), root=document.title, reason=document.text)
     writer.replace(document, chunks, entry=entry)
     assert collection.document(document.id) == document
     assert collection.document_chunks(document.id) == chunks
+    assert list(collection.chunks(collection.rows()).values()) == chunks
     assert collection.ledger()[document.id] == entry
     assert collection.ledger(root=document.title)[document.id] == entry
     writer.remove(document.id)
@@ -140,6 +145,60 @@ def test_a_collection_of_the_first_format_learns_its_lines(tmp_path: Path) -> No
         for offset in (0, 5, SEGMENT, SEGMENT + 9, 2 * SEGMENT, len(text) - 1):
             assert store.place_at(connection, "a", offset) == f"line {text.count(chr(10), 0, offset) + 1}"
     database.close()
+
+
+def test_a_collection_of_the_second_format_opens_and_searches_as_it_is(tmp_path: Path) -> None:
+    text = "| name | age |\n|---|---|\n" + "".join(f"| person {n} | {n} |\n" for n in range(30))
+    library, collection = open_or_create(tmp_path)
+    with library, collection, collection.writer("test") as writer:
+        shelve(library, collection, writer, "staff.md", text)
+    path = tmp_path / "collections" / "main" / "collection.db"
+    as_of_step(2, path)
+    with Library.open(tmp_path) as again, again.open_collection("main") as old:
+        assert old.search_keywords("person 17", k=1)
+        assert old.check() == []
+        assert not any(chunk.context for chunk in old.document_chunks("staff.md"))
+        assert old.document("staff.md").tables == ()
+        with old.writer("test") as writer:
+            shelve(again, old, writer, "more.md", "Words that came later.")
+        assert old.search_keywords("later", k=1)
+        assert old.check() == []
+
+
+def as_of_step(step: int, path: Path) -> None:
+    """Write a collection's file anew as it was after some step, with what it holds and that step knew of."""
+    fresh = path.with_name("fresh.db")
+    with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as old:
+        migrate(old, COLLECTION_STEPS[:step], path="old")
+        old.execute("ATTACH ? AS now", (str(path),))
+        for (table,) in old.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall():
+            names = ", ".join(f'"{column[1]}"' for column in old.execute(f"PRAGMA main.table_info({table})"))
+            old.execute(f"DELETE FROM main.{table}")
+            old.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM now.{table}")
+    for leftover in path.parent.glob("collection.db*"):
+        leftover.unlink()
+    fresh.rename(path)
+
+
+def test_the_context_of_a_chunk_must_be_words_of_its_document(library: Library, collection: Collection) -> None:
+    document = make_document("a", "some words")
+    chunks = [dataclasses.replace(chunk, context="others") for chunk in make_chunks(document)]
+    embed(library, collection, chunks)
+    with collection.writer("test") as writer, pytest.raises(ValueError, match="context of chunk"):
+        writer.replace(document, chunks, entry=make_entry("a"))
+
+
+def test_words_are_searched_in_the_context_too_and_each_is_read_but_once(
+    library: Library, collection: Collection
+) -> None:
+    document = make_document("a", "Header here. " + "row " * SEGMENT)
+    read_with = {"context": "Header here.", "context_start": 0}
+    chunks = [dataclasses.replace(chunk, **read_with) for chunk in make_chunks(document, size=9000)[1:]]
+    embed(library, collection, chunks)
+    with collection.writer("test") as writer:
+        writer.replace(document, chunks, entry=make_entry("a"))
+    assert len(collection.search_keywords("header", k=99)) == len(chunks)
+    assert collection.check() == []
 
 
 def test_pages_that_start_late_or_are_empty_are_found_as_in_memory(library: Library, collection: Collection) -> None:
