@@ -393,6 +393,7 @@ class Footnote:
 
         library = self.library.folder
         intake = Intake(path, library, self.wiring.walk_rules(), alone=alone, limits=self.wiring.reading_limits())
+        media = await self.wiring.media_readers()
         async with self._writing[collection.name]:  # uploads wait for each other; another process is an error
             return await ingest(
                 intake,
@@ -401,6 +402,8 @@ class Footnote:
                 embedder=await self.wiring.embedder(collection.config),
                 tokenizer=self.wiring.tokenizer(collection.config.tokenizer),
                 queue=queue,
+                media=media,
+                readings=self.library.readings(create=True) if media else None,
                 spending=spending,
                 on_progress=on_progress,
             )

@@ -10,7 +10,7 @@ from api.choice import Choice, Family, choose
 from index.records import CollectionConfig
 from rag.answering.chat_generator import ChatGenerator
 from rag.answering.moderation import ModerationPolicy
-from rag.contracts import Embedder, Generator, Moderator, Tokenizer
+from rag.contracts import Embedder, Generator, MediaReader, Moderator, Tokenizer
 from rag.errors import ConfigError, EndpointError, IndexMismatchError
 from rag.gateway.chat import ChatClient
 from rag.gateway.embeddings import EndpointEmbedder
@@ -23,7 +23,7 @@ from rag.local.embedder import LOCAL_MODEL, LocalEmbedder
 from rag.prices import FREE, Price, known_price
 from rag.settings import ModelOptions, Settings, environment_name
 from rag.tokens import tokenizer as named_tokenizer
-from rag.types import ChunkingSettings, EmbedderProfile
+from rag.types import ChunkingSettings, EmbedderProfile, MediaKind
 
 if TYPE_CHECKING:
     from ingest.isolation import ReadingLimits
@@ -210,6 +210,10 @@ class Wiring:
 
         options = self._settings.ingest
         return ReadingLimits(timeout_s=options.parse_timeout_s, memory_mb=options.parse_memory_mb)
+
+    async def media_readers(self) -> dict[MediaKind, MediaReader]:
+        """Return who reads pages, pictures and speech; a kind that nobody reads is left out."""
+        return {}
 
     # --- answers
 

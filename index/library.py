@@ -1,6 +1,7 @@
 """A library: a folder of collections that share their vectors.
 
 <library>/vectors.db                      vectors by content, for all collections
+<library>/readings.db                     what was read of media, likewise; there once something was
 <library>/collections/<name>/             one folder a collection
     collection.db                         the truth: documents, chunks, ledger
     vectors.faiss, keywords/              derived: may be deleted at any time
@@ -19,6 +20,7 @@ from types import TracebackType
 
 from index.collection import Collection, create_collection_files
 from index.locks import WriterLock, file_lock
+from index.reading_store import ReadingStore
 from index.records import EXACT_LIMIT, CollectionConfig
 from index.vector_store import VectorSpace, VectorStore
 from rag.errors import CollectionError, CollectionExistsError, CollectionNotFoundError
@@ -40,6 +42,7 @@ class Library:
         self.vectors = vectors
         self._exact_limit = exact_limit
         self._opened: list[Collection] = []
+        self._readings: ReadingStore | None = None
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, exact_limit: int = EXACT_LIMIT) -> Library:
@@ -70,6 +73,16 @@ class Library:
         for collection in opened:
             collection.close()
         self.vectors.close()
+        if self._readings is not None:
+            self._readings.close()
+            self._readings = None
+
+    def readings(self, *, create: bool = False) -> ReadingStore | None:
+        """Return what was read of media; None where nothing ever was, unless ``create`` makes a place for it."""
+        path = self.folder / "readings.db"
+        if self._readings is None and (create or path.exists()):
+            self._readings = ReadingStore(path, create=create)
+        return self._readings
 
     def collections(self) -> list[str]:
         """Return the names of the collections, sorted."""

@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Protocol
 
 from index.collection import Collection, Writer
+from index.reading_store import ReadingStore
 from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from ingest.chunking import chunk
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
-from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead
-from ingest.plan import Work
+from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead, Wanted
+from ingest.media import MediaSource, MediaTexts, served_kinds
+from ingest.media_sending import MediaStoppedError
+from ingest.plan import Work, reader_of
 from ingest.readers import reader_name
 from ingest.rehearsal import Rehearsal, RehearsedTexts
 from ingest.report import Change, FileResult, FileState, IngestReport
@@ -31,14 +34,17 @@ from ingest.roots import Scope, scope_of
 from ingest.sources import WalkRules
 from ingest.survey import Survey
 from ingest.tally import IngestProgress, Tally
-from rag.contracts import Embedder, Tokenizer
-from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
-from rag.types import Chunk, Document, EmbeddingLimits
+from rag.contracts import Embedder, MediaReader, Tokenizer
+from rag.errors import DocumentReadError, EmbeddingError, MediaError, RagError, UnsupportedFormatError
+from rag.types import Chunk, Document, EmbeddingLimits, MediaKind
 
 __all__ = ["Intake", "TextQueue", "ingest", "rehearse"]
 
 MAX_TOKENS_WAITING = 1_000_000
 """Tokens of documents that may wait for their vectors, beyond what fills the endpoint's requests twice over."""
+
+MAX_FILES_WITH_MEDIA = 3
+"""Files whose media may be read at once, while others go on; each holds up to 32 MB of them."""
 
 
 class TextQueue(Protocol):
@@ -89,12 +95,15 @@ async def ingest(
     embedder: Embedder,
     tokenizer: Tokenizer,
     queue: TextQueue | None = None,
+    media: Mapping[MediaKind, MediaReader] | None = None,
+    readings: ReadingStore | None = None,
     spending: Spending | None = None,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> IngestReport:
     """Bring ``collection`` in step with the files of ``intake`` (a folder, or one file) and report on each.
 
     Documents of other roots are left alone. ``queue`` takes the texts in place of one that embeds them at once.
+    ``media`` says who reads which media, and ``readings`` keeps what they have read; without it nobody does.
     ``spending`` is the price, and the limit on what is embedded at once; several runs may share it.
 
     Raises CollectionLockedError when somebody else writes, RagError when the root is missing or the disk is full; a
@@ -104,15 +113,21 @@ async def ingest(
     spending = spending or Spending(None)
     tally = Tally(spending, on_progress)
     limits = embedder.profile.limits
-    with collection.writer(f"rag ingest {intake.path}") as writer, IsolatedReaders(intake.limits) as readers:
+    with collection.writer(f"rag ingest {intake.path}") as writer:
         scope = intake.scope(collection.ledger())
         async with AsyncExitStack() as stack:
+            texts = _media_texts(media, readings, tally)
+            if texts is not None:
+                stack.push_async_callback(texts.aclose)
             if queue is None:
                 own = _embedding_queue(collection, vectors, spending.metered(embedder, tokenizer), tokenizer, tally)
                 stack.push_async_callback(own.aclose)
                 queue = own
             survey = Survey(scope, collection, writer, tally)
-            run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits)
+            readers = stack.enter_context(
+                IsolatedReaders(intake.limits, served=served_kinds(texts.profiles) if texts else ())
+            )
+            run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits, texts)
             await run.execute(_without(intake.library, scope.root, intake.rules))
         report = tally.report(str(scope.root), collection.name, time.monotonic() - started)
         kept = {name: getattr(report, name) for name in _KEPT}
@@ -131,6 +146,7 @@ async def rehearse(
     texts: RehearsedTexts,
     limits: EmbeddingLimits,
     tokenizer: Tokenizer,
+    media: MediaSource | None = None,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> IngestReport:
     """Return the report that ``ingest`` would end with if every text could be embedded; embed and change nothing.
@@ -140,10 +156,10 @@ async def rehearse(
     """
     started = time.monotonic()
     tally = Tally(Spending(None), on_progress)
-    with IsolatedReaders(intake.limits) as readers:
+    with IsolatedReaders(intake.limits, served=served_kinds(media.profiles) if media else ()) as readers:
         scope = intake.scope(rehearsal.ledger())
         survey = Survey(scope, rehearsal, rehearsal, tally)
-        run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits)
+        run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits, media)
         await run.execute(_without(intake.library, scope.root, intake.rules))
     return tally.report(str(scope.root), rehearsal.name, time.monotonic() - started)
 
@@ -165,17 +181,20 @@ def _embedding_queue(
     return queue
 
 
+def _media_texts(
+    media: Mapping[MediaKind, MediaReader] | None, readings: ReadingStore | None, tally: Tally
+) -> MediaTexts | None:
+    if not media or readings is None:
+        return None
+    return MediaTexts(media, readings, on_read=tally.media_read, on_pause=tally.tell)
+
+
 def _without(library: Path, root: Path, rules: WalkRules) -> WalkRules:
     """Return the rules that also leave out the library, where it lies in the folder that is read."""
     library = library.resolve()
     if library == root or not library.is_relative_to(root):
         return rules
     return dataclasses.replace(rules, exclude=(*rules.exclude, f"/{library.relative_to(root).as_posix()}/"))
-
-
-def _to_read(work: Work) -> ToRead:
-    found = work.found
-    return ToRead(found.path, found.id, found.size, name=found.name, member=found.member)
 
 
 class _Gate:
@@ -210,6 +229,7 @@ class _Run:
         tokenizer: Tokenizer,
         tally: Tally,
         limits: EmbeddingLimits,
+        media: MediaSource | None,
     ) -> None:
         self._survey = survey
         self._collection = collection
@@ -219,11 +239,14 @@ class _Run:
         self._tokenizer = tokenizer
         self._tally = tally
         self._gate = _Gate(2 * limits.concurrency * limits.max_request_tokens + MAX_TOKENS_WAITING)
+        self._media = media
+        self._reading_media = asyncio.Semaphore(MAX_FILES_WITH_MEDIA)
         self._writing = asyncio.Lock()
 
     async def execute(self, rules: WalkRules) -> None:
-        plan = await asyncio.to_thread(self._survey.plan, rules)
-        self._readers.announce(_to_read(work) for work in plan.work)
+        served = list(self._media.profiles) if self._media else []
+        plan = await asyncio.to_thread(self._survey.plan, rules, served=served)
+        self._readers.announce(self._to_read(work) for work in plan.work)
         try:
             async with asyncio.TaskGroup() as group:
                 for work in plan.work:
@@ -238,24 +261,64 @@ class _Run:
             self._tally.done(FileResult(work.found.id, "failed", f"not reached: {self._tally.stopped}", retriable=True))
             return
         self._tally.tell(work.found.id)
+        file = await asyncio.to_thread(self._to_read, work)
+        for known in file.known:
+            assert self._media is not None
+            self._tally.media_read(known.kind, self._media.profiles[known.kind], known.text, is_new=False)
+        prepared = await self._prepared(work, file)
+        if isinstance(prepared, Wanted):
+            await self._reading_media.acquire()
+            group.create_task(self._read_media(work, file, prepared))
+        elif prepared is not None:
+            await self._gate.enter(prepared.n_tokens)
+            group.create_task(self._embed_and_write(prepared))
+
+    def _to_read(self, work: Work) -> ToRead:
+        found = work.found
+        known = self._media.known(work.sha256) if self._media else ()
+        return ToRead(found.path, found.id, found.size, name=found.name, member=found.member, known=known)
+
+    async def _prepared(self, work: Work, file: ToRead) -> _Prepared | Wanted | None:
+        """Return a file read and cut, or what is wanted first; None where it ended here, in a state of its own."""
         try:
-            prepared = await asyncio.to_thread(self._prepare, work)
+            prepared = await asyncio.to_thread(self._prepare, work, file)
         except UnsupportedFormatError as error:
             await self._close(work, "unsupported", str(error), drop_document=True)
         except DocumentReadError as error:
             await self._close(work, "failed", str(error), retriable=error.retriable)
         else:
-            if not prepared.chunks:
-                await self._close_empty(prepared)
-                return
-            self._tally.n_chunks += len(prepared.chunks)
-            await self._gate.enter(prepared.n_tokens)
-            group.create_task(self._embed_and_write(prepared))
+            if isinstance(prepared, Wanted) or prepared.chunks:
+                return prepared
+            await self._close_empty(prepared)
+        return None
 
-    def _prepare(self, work: Work) -> _Prepared:
-        document = self._readers.read(_to_read(work))
+    def _prepare(self, work: Work, file: ToRead) -> _Prepared | Wanted:
+        document = self._readers.read(file)
+        if isinstance(document, Wanted):
+            return document
         chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
+        self._tally.n_chunks += len(chunks)
         return _Prepared(work, document, chunks)
+
+    async def _read_media(self, work: Work, file: ToRead, wanted: Wanted) -> None:
+        """Have the media of a file read, in as many rounds as it takes, and go on with it."""
+        assert self._media is not None
+        prepared: _Prepared | Wanted | None = wanted
+        try:
+            while isinstance(prepared, Wanted):
+                texts = await self._media.texts(prepared, file=work.sha256)
+                file = self._readers.again(file, prepared, texts)
+                prepared = await self._prepared(work, file)
+        except MediaError as error:
+            if isinstance(error, MediaStoppedError):
+                self._tally.stopped = str(error)
+            await self._close(work, "failed", str(error), retriable=True)
+            return
+        finally:
+            self._reading_media.release()
+        if prepared is not None:
+            await self._gate.enter(prepared.n_tokens)
+            await self._embed_and_write(prepared)
 
     async def _embed_and_write(self, prepared: _Prepared) -> None:
         try:
@@ -335,6 +398,6 @@ class _Run:
             n_chunks=result.n_chunks,
             n_tokens=result.n_tokens,
             warnings=result.warnings,
-            reader=reader_name(found.name),
+            reader=reader_of(reader_name(found.name), document.unread if document else ()),
             updated_at=time.time(),
         )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingStatus
-from ingest.report import FileResult, IngestReport
-from rag.types import Embeddings
+from ingest.report import FileResult, IngestReport, MediaCount
+from rag.types import Embeddings, MediaKind, MediaProfile, MediaText
 
 __all__ = ["IngestProgress", "Tally"]
 
@@ -52,6 +52,7 @@ class Tally:
         self._n_texts_unreadable = 0
         self._n_texts_reused = 0
         self._n_tokens_reused = 0
+        self._media: dict[tuple[str, str], MediaCount] = {}
 
     def done(self, result: FileResult) -> None:
         """Note the one state that a path ended in."""
@@ -70,6 +71,19 @@ class Tally:
         if self._spending.counts_reuse:
             self._n_texts_reused += n_texts
             self._n_tokens_reused += n_tokens
+
+    def media_read(self, kind: MediaKind, reader: MediaProfile, text: MediaText, *, is_new: bool) -> None:
+        """Add a medium whose text a file has got; ``is_new`` where it was read now."""
+        key = (kind, reader.title)
+        count = self._media.get(key) or MediaCount(kind, reader.title, price=reader.price)
+        self._media[key] = count.with_text(text, is_new=is_new)
+        if is_new:
+            self.tell()
+
+    @property
+    def media(self) -> tuple[MediaCount, ...]:
+        """What was read of media, by kind and reader."""
+        return tuple(self._media[key] for key in sorted(self._media))
 
     def tell(self, path: str = "") -> None:
         """Show how far the run is."""
@@ -103,4 +117,5 @@ class Tally:
             n_tokens_reused=self._n_tokens_reused,
             cost=self._spending.cost(self._n_tokens_embedded),
             currency=self._spending.currency,
+            media=self.media,
         )

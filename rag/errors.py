@@ -23,6 +23,8 @@ __all__ = [
     "EndpointUnreachableError",
     "GenerationError",
     "IndexMismatchError",
+    "MediaError",
+    "MediaRefusedError",
     "ModerationError",
     "QuestionError",
     "QuotaExhaustedError",
@@ -145,6 +147,14 @@ class EmbeddingInputError(EmbeddingError):
 
 class GenerationError(RagError):
     """An answer could not be generated; the cause is chained."""
+
+
+class MediaError(RagError):
+    """A page, a picture or a recording could not be read for now; the cause is chained."""
+
+
+class MediaRefusedError(MediaError):
+    """It will never be read: the reader refuses it, whenever it is asked."""
 
 
 class ModerationError(RagError):

@@ -14,6 +14,7 @@ from ingest.readers.html import read_html
 from ingest.readers.mail import read_eml, read_mbox
 from ingest.readers.markdown import read_markdown
 from ingest.readers.markup import read_asciidoc, read_latex, read_org, read_rst
+from ingest.readers.media import Media
 from ingest.readers.msg import read_msg
 from ingest.readers.notebook import read_ipynb
 from ingest.readers.odt import read_odt
@@ -37,13 +38,15 @@ __all__ = ["READERS", "Reader", "read", "reader_name", "supported"]
 class Reader:
     """A format family: its name, its version (raised when the same bytes would give another document), its function.
 
-    ``mark`` is what the bytes of its files begin with, for formats that are not text.
+    ``mark`` is what the bytes of its files begin with, for formats that are not text. ``takes_media`` says that the
+    function takes the file's ``Media`` too: it meets pages, pictures or speech that somebody else has to read.
     """
 
     name: str
     version: int
-    read: Callable[[bytes, str], Reading]
+    read: Callable[..., Reading]
     mark: bytes = b""
+    takes_media: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -145,11 +148,18 @@ def reader_name(name: str) -> str:
 
 
 def read(
-    path: Path, *, document_id: str, name: str = "", member: tuple[str, ...] = (), data: bytes | None = None
+    path: Path,
+    *,
+    document_id: str,
+    name: str = "",
+    member: tuple[str, ...] = (),
+    data: bytes | None = None,
+    media: Media | None = None,
 ) -> Document:
     """Read a file into a document; ``data`` are its bytes where the caller has them.
 
-    The ending of ``name`` ("": that of the id) says what it is.
+    The ending of ``name`` ("": that of the id) says what it is. ``media`` has the texts of what is no text in it; where
+    it has noted wants, the document is without them.
 
     The title is the file's own, else the stem of its name. A document without text is a document, with a warning.
     Raises UnsupportedFormatError for what no reader reads, DocumentReadError for what cannot be read.
@@ -157,8 +167,10 @@ def read(
     if data is None:
         data = _bytes(path, document_id)
     reader = _reader(document_id, name or document_id, data)
+    media = media or Media()
+    media.read_by(str(reader))
     try:
-        reading = reader.read(data, document_id)
+        reading = reader.read(data, document_id, media) if reader.takes_media else reader.read(data, document_id)
     except RagError:
         raise
     except Exception as error:  # a parser of strangers' files may raise anything
@@ -180,6 +192,7 @@ def read(
         headings=reading.headings,
         metadata=reading.metadata,
         warnings=warnings,
+        unread=media.unread,
     )
 
 
