@@ -26,7 +26,7 @@ vectors.db
 readings.db
   readers    who reads media (``MediaProfile``): ``identity`` is the key, ``title`` what a person calls it
   readings   what a reader made of a medium: ``address`` is the SHA-256 of its bytes, ``segments`` a JSON list of
-             [start, end, text]. A refusal is remembered with its reason, and has no text
+             [start, end, text]. A refusal is remembered with its reason, and has no text; ``note`` goes into warnings
   uses       which reading is at a place of a file (SHA-256 of its bytes); ``numbered_by`` is the file's reader
 """
 
@@ -178,6 +178,7 @@ _READINGS_1: Step = (
         text TEXT NOT NULL,
         segments TEXT NOT NULL,
         refusal TEXT NOT NULL,
+        note TEXT NOT NULL,
         input_tokens INTEGER NOT NULL,
         output_tokens INTEGER NOT NULL,
         seconds REAL NOT NULL,

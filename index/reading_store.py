@@ -21,7 +21,7 @@ from rag.types import MediaKind, MediaText, MediaUsage, PlacedText, TimedText
 __all__ = ["ReaderStats", "ReadingStore", "ReadingStoreStats"]
 
 _PARAMETERS = 900  # below the 999 that SQLite before 3.32 allows in a statement
-_COLUMNS = "text, segments, title, refusal, input_tokens, output_tokens, seconds, estimated"
+_COLUMNS = "text, segments, title, refusal, note, input_tokens, output_tokens, seconds, estimated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,12 @@ class ReadingStore:
                 "INSERT INTO readers (identity, title) VALUES (?, ?) ON CONFLICT DO NOTHING", (identity, text.reader)
             )
             connection.execute(
-                "INSERT INTO readings (reader, address, kind, text, segments, refusal, input_tokens, output_tokens,"
-                " seconds, estimated) SELECT number, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ? FROM readers"
+                "INSERT INTO readings (reader, address, kind, text, segments, refusal, note,"
+                " input_tokens, output_tokens, seconds, estimated)"
+                " SELECT number, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ? FROM readers"
                 " WHERE identity = ? ON CONFLICT DO NOTHING",
                 (
-                    *(address, kind, sql_text(text.text), segments, text.refusal),
+                    *(address, kind, sql_text(text.text), segments, text.refusal, text.note),
                     *(usage.input_tokens, usage.output_tokens, usage.seconds, usage.estimated, identity),
                 ),
             )
@@ -168,11 +169,12 @@ def _keep(connection: sqlite3.Connection, files: Iterable[str]) -> None:
 
 
 def _text(row: Sequence[Any]) -> MediaText:
-    text, segments, title, refusal, input_tokens, output_tokens, seconds, estimated = row
+    text, segments, title, refusal, note, input_tokens, output_tokens, seconds, estimated = row
     return MediaText(
         text,
         tuple(TimedText(*part) for part in json.loads(segments)),
         reader=title,
         refusal=refusal,
+        note=note,
         usage=MediaUsage(input_tokens, output_tokens, seconds, bool(estimated)),
     )

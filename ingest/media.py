@@ -151,6 +151,8 @@ class MediaTexts:
             text = await self._paced[want.kind].read(want.medium)
         except MediaRefusedError as error:
             text = MediaText("", refusal=str(error))
+            if not error.lasting:
+                return replace(text, reader=reader.profile.title)
         return await self._keep(reader, want, text)
 
     async def _keep(self, reader: MediaReader, want: Want, text: MediaText) -> MediaText:

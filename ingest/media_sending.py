@@ -102,7 +102,8 @@ class PacedMedia:
     def _final(self, error: MediaError) -> MediaError:
         """Return what an error means that asking again would not help."""
         if refusal_of(error).kind == "malformed":
-            return error
+            is_ours = self.has_read and not self._reader.profile.endpoint  # it reads other media: it is this one
+            return MediaRefusedError(str(error)) if is_ours else error
         if self.has_read or _POLICY.search(str(error)):
             return MediaRefusedError(str(error))
         return UnsureRefusalError(

@@ -154,7 +154,14 @@ class MediaError(RagError):
 
 
 class MediaRefusedError(MediaError):
-    """It will never be read: the reader refuses it, whenever it is asked."""
+    """It is not read: the reader refuses it, whenever it is asked.
+
+    Unless ``lasting``, another time may be better (it took too long, say), and the refusal is not remembered.
+    """
+
+    def __init__(self, message: str, *, lasting: bool = True) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 class ModerationError(RagError):

@@ -14,7 +14,9 @@ __all__ = [
     "Price",
     "UsagePrice",
     "known_price",
+    "known_usage_price",
     "listed_prices",
+    "listed_usage_prices",
     "money",
     "money_or_unknown",
 ]
@@ -118,6 +120,27 @@ def known_price(provider: str, model: str) -> Price | None:
     The name must be the listed one: what another provider asks for the same model is another price.
     """
     return listed_prices().get((provider, model))
+
+
+@functools.cache
+def listed_usage_prices() -> dict[tuple[str, str], UsagePrice]:
+    """Return the prices of models that read media, by provider and model."""
+    table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    return {
+        (row["provider"], row["model"]): UsagePrice(
+            row["currency"],
+            f"price table of {row['checked']}",
+            input_per_million=row.get("input_per_million", 0.0),
+            output_per_million=row.get("output_per_million", 0.0),
+            per_minute=row.get("per_minute", 0.0),
+        )
+        for row in table["usage_price"]
+    }
+
+
+def known_usage_price(provider: str, model: str) -> UsagePrice | None:
+    """Return the listed price of a provider's model that reads media; None where it is not known."""
+    return listed_usage_prices().get((provider, model))
 
 
 def money(amount: float, currency: str) -> str:

@@ -217,13 +217,15 @@ class MediaText:
     """What was read of a medium; an empty text where nothing can be read of it.
 
     ``segments`` are the text once more, by its times (speech). ``reader`` says in words who read it, "" where nobody
-    was asked because there is nothing to see. ``refusal`` is why it will never be read ("" otherwise).
+    was asked because there is nothing to see. ``refusal`` is why it is not read ("" where it is), and ``note`` what is
+    to be said of a text all the same: that it was cut off, say.
     """
 
     text: str
     segments: tuple[TimedText, ...] = ()
     reader: str = ""
     refusal: str = ""
+    note: str = ""
     usage: MediaUsage = MediaUsage()
 
 
@@ -241,9 +243,9 @@ class PlacedText:
 class MediaLimits:
     """The largest medium that a reader takes: bytes, pixels in all, pixels of a side, seconds of speech."""
 
-    max_bytes: int = 20_000_000
-    max_pixels: int = 8_000_000
-    max_side: int = 8_000
+    max_bytes: int = 5_000_000
+    max_pixels: int = 6_000_000
+    max_side: int = 6_000
     max_seconds: float = 600.0
 
 

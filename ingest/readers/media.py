@@ -59,7 +59,7 @@ class Media:
         self.given_up = given_up
         self.wants: list[Want] = []
         self._served = {kind.kind: kind for kind in served}
-        self._known = known
+        self._all_known = known
         self._texts: dict[tuple[MediaKind, int], MediaText] = {}
         self._unread: dict[MediaKind, None] = {}
         self._n_bytes_left = max_bytes
@@ -68,7 +68,9 @@ class Media:
 
     def read_by(self, reader: str) -> None:
         """Take what is known by the numbers of ``reader`` ("pdf/2"): another's may mean other places."""
-        self._texts = {(known.kind, known.place): known.text for known in self._known if known.numbered_by == reader}
+        self._texts = {
+            (known.kind, known.place): known.text for known in self._all_known if known.numbered_by == reader
+        }
 
     def serves(self, kind: MediaKind) -> str:
         """Return who reads media of a kind, in words; "" where nobody does."""
@@ -78,12 +80,16 @@ class Media:
         """Return the largest medium that may be made of a kind."""
         return self._served[kind].limits if kind in self._served else MediaLimits()
 
+    def known(self, place: int, kind: MediaKind) -> MediaText | None:
+        """Return the text of the medium at ``place`` of the file where it is known, asking nobody."""
+        return self._texts.get((kind, place))
+
     def text(self, place: int, kind: MediaKind, make: Callable[[], Medium | None]) -> MediaText | None:
         """Return the text of the medium at ``place`` of the file; None where it is not known (yet).
 
         ``make`` makes the medium where it has to be read; None says that there is nothing to see or hear in it.
         """
-        if (known := self._texts.get((kind, place))) is not None:
+        if (known := self.known(place, kind)) is not None:
             return known
         if kind not in self._served:
             self._unread[kind] = None
