@@ -173,7 +173,10 @@ class Library:
         shutil.rmtree(aside, ignore_errors=True)
 
     def prune(self) -> int:
-        """Delete the vectors that no collection uses, and what interrupted deletions left; returns how many vectors.
+        """Delete the vectors and readings that no collection uses, and what interrupted deletions left.
+
+        Returns how many vectors and readings. A reading is kept while a ledger names a file that has its medium, in
+        whatever state: one that has failed half-way will be read again.
 
         Takes the writer lock of every collection: CollectionLockedError while somebody is writing.
         """
@@ -186,9 +189,19 @@ class Library:
                 with Collection(self._path(name), self.vectors) as collection:
                     keep.setdefault(collection.space, set()).update(collection.addresses())
             n_pruned = self.vectors.prune(keep)
+            if (readings := self.readings()) is not None:
+                n_pruned += readings.prune(self.known_files())
             if stack.enter_context(self._making()):
                 self._sweep()
         return n_pruned
+
+    def known_files(self) -> set[str]:
+        """Return the SHA-256 of every file that the ledger of a collection names."""
+        found: set[str] = set()
+        for name in self.collections():
+            with Collection(self._path(name), self.vectors) as collection:
+                found.update(entry.sha256 for entry in collection.ledger().values() if entry.sha256)
+        return found
 
     def _making(self) -> AbstractContextManager[bool]:
         """Keep other processes from making a collection; False where one does not come to an end."""

@@ -68,15 +68,15 @@ class ReadingStore:
                 found.update((address, _text(row)) for address, *row in rows)
         return found
 
-    def put(self, identity: str, kind: MediaKind, address: bytes, text: MediaText) -> None:
-        """Store one reading, on disk when this returns. One that is already there stays as it is."""
+    def put(self, identity: str, kind: MediaKind, address: bytes, text: MediaText) -> bool:
+        """Store one reading, on disk when this returns; False where one is there already, which stays as it is."""
         segments = json.dumps([[part.start_s, part.end_s, part.text] for part in text.segments], ensure_ascii=True)
         usage = text.usage
         with self._database.writing() as connection:
             connection.execute(
                 "INSERT INTO readers (identity, title) VALUES (?, ?) ON CONFLICT DO NOTHING", (identity, text.reader)
             )
-            connection.execute(
+            added = connection.execute(
                 "INSERT INTO readings (reader, address, kind, text, segments, refusal, note,"
                 " input_tokens, output_tokens, seconds, estimated)"
                 " SELECT number, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ? FROM readers"
@@ -85,7 +85,8 @@ class ReadingStore:
                     *(address, kind, sql_text(text.text), segments, text.refusal, text.note),
                     *(usage.input_tokens, usage.output_tokens, usage.seconds, usage.estimated, identity),
                 ),
-            )
+            ).rowcount
+        return bool(added)
 
     def used(self, file: str, identities: Iterable[str]) -> list[PlacedText]:
         """Return the texts that readers of these identities have given to a file, by its SHA-256 in hex."""
@@ -142,6 +143,27 @@ class ReadingStore:
             connection.execute("DELETE FROM uses WHERE file NOT IN (SELECT file FROM temp.kept)")
             connection.execute("DROP TABLE temp.kept")
         return int(gone)
+
+    def copy_into(self, path: Path, *, format: int) -> int:
+        """Write all readings, of one moment, into another SQLite file; return how many they are.
+
+        ``format`` is what an import will find in the table ``readings_format``.
+        """
+        with self._database.outside_transactions() as connection:
+            connection.execute("ATTACH ? AS copy", (str(path),))
+            try:
+                connection.execute("BEGIN")
+                for table in ("readers", "readings", "uses"):
+                    connection.execute(f"CREATE TABLE copy.{table} AS SELECT * FROM main.{table}")
+                connection.execute("CREATE TABLE copy.readings_format (version INTEGER)")
+                connection.execute("INSERT INTO copy.readings_format VALUES (?)", (format,))
+                (n,) = connection.execute("SELECT count(*) FROM copy.readings").fetchone()
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                connection.execute("DETACH copy")
+        return int(n)
 
     def compact(self) -> None:
         """Give the space of deleted readings back to the disk; takes as much again while it works."""

@@ -15,7 +15,11 @@ from rag.contracts import MediaReader
 from rag.errors import MediaError, MediaRefusedError
 from rag.types import MediaKind, MediaProfile, MediaText, PlacedText
 
-__all__ = ["KnownMedia", "MediaSource", "MediaTexts", "OnRead", "served_kinds"]
+__all__ = ["STAND_IN", "KnownMedia", "MediaSource", "MediaTexts", "OnRead", "served_kinds"]
+
+
+STAND_IN = MediaText("", refusal="it is not read in a dry run")
+"""Takes the place of a text in a rehearsal, where nothing is read."""
 
 
 class OnRead(Protocol):

@@ -87,8 +87,9 @@ class IngestReport:
     ``n_texts_embedded`` were sent to the embedder; ``n_texts_unreadable`` of them are in a language that it does not
     read, have no vector, and are found by keywords only. ``n_texts_reused`` are the chunks of the files indexed now
     whose vectors were paid for before, or by another chunk of this run, and ``n_tokens_reused`` their tokens; both are
-    0 for a run by batches, which cannot tell them from what a batch has paid for. ``cost`` is what the embedded tokens
-    cost, None where the price is not known; ``currency`` is "" for the embedded model.
+    0 for a run by batches, which cannot tell them from what a batch has paid for. ``media`` is what was read of pages,
+    pictures and recordings. ``embedding_cost`` is what the embedded tokens cost, and ``cost`` all of it; None where a
+    price is not known. ``currency`` is "" where nothing but embedded models and programs worked.
     ``stopped`` is the reason why the run ended before all files were read ("" otherwise); files it did not reach are
     listed as failed and retriable.
     """
@@ -107,6 +108,7 @@ class IngestReport:
     cost: float | None = None
     currency: str = ""
     media: tuple[MediaCount, ...] = ()
+    embedding_cost: float | None = None
 
     @property
     def counts(self) -> Mapping[FileState, int]:

@@ -24,11 +24,11 @@ from ingest.chunking import chunk
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
 from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead, Wanted
-from ingest.media import MediaSource, MediaTexts, served_kinds
+from ingest.media import STAND_IN, MediaSource, MediaTexts, served_kinds
 from ingest.media_sending import MediaStoppedError
 from ingest.plan import Work, reader_of
 from ingest.readers import reader_name
-from ingest.rehearsal import Rehearsal, RehearsedTexts
+from ingest.rehearsal import Rehearsal, RehearsedMedia, RehearsedTexts
 from ingest.report import Change, FileResult, FileState, IngestReport
 from ingest.roots import Scope, scope_of
 from ingest.sources import WalkRules
@@ -64,6 +64,11 @@ class _Prepared:
     @property
     def n_tokens(self) -> int:
         return sum(chunk.n_tokens for chunk in self.chunks)
+
+    def without(self, n_media: int) -> _Prepared:
+        """Return the file as a dry run shows it, whose media would be read first."""
+        said = f"{n_media:,} pages, pictures or recordings are read first; their text is not in these figures"
+        return dataclasses.replace(self, document=dataclasses.replace(self.document, warnings=(said,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ async def ingest(
     with collection.writer(f"rag ingest {intake.path}") as writer:
         scope = intake.scope(collection.ledger())
         async with AsyncExitStack() as stack:
-            texts = _media_texts(media, readings, tally)
+            texts = _media_texts(spending.metered_media(media or {}), readings, tally)
             if texts is not None:
                 stack.push_async_callback(texts.aclose)
             if queue is None:
@@ -131,7 +136,8 @@ async def ingest(
             await run.execute(_without(intake.library, scope.root, intake.rules))
         report = tally.report(str(scope.root), collection.name, time.monotonic() - started)
         kept = {name: getattr(report, name) for name in _KEPT}
-        writer.record_run({"root": scope.key, "counts": dict(report.counts), **kept})
+        media_read = [count.to_json() for count in report.media]
+        writer.record_run({"root": scope.key, "counts": dict(report.counts), **kept, "media": media_read})
     return report
 
 
@@ -146,16 +152,18 @@ async def rehearse(
     texts: RehearsedTexts,
     limits: EmbeddingLimits,
     tokenizer: Tokenizer,
-    media: MediaSource | None = None,
+    media: RehearsedMedia | None = None,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> IngestReport:
     """Return the report that ``ingest`` would end with if every text could be embedded; embed and change nothing.
 
-    Takes no lock. The files' ``n_tokens_embedded`` are what would be sent, as the tokenizer counts it. ``limits`` are
-    the embedder's.
+    A file with media that would be read counts as indexed, with the text that it has without them. Takes no lock. The
+    files' ``n_tokens_embedded`` are what would be sent, as the tokenizer counts it. ``limits`` are the embedder's.
     """
     started = time.monotonic()
     tally = Tally(Spending(None), on_progress)
+    if media is not None:
+        media.on_read = tally.media_read
     with IsolatedReaders(intake.limits, served=served_kinds(media.profiles) if media else ()) as readers:
         scope = intake.scope(rehearsal.ledger())
         survey = Survey(scope, rehearsal, rehearsal, tally)
@@ -182,7 +190,7 @@ def _embedding_queue(
 
 
 def _media_texts(
-    media: Mapping[MediaKind, MediaReader] | None, readings: ReadingStore | None, tally: Tally
+    media: Mapping[MediaKind, MediaReader], readings: ReadingStore | None, tally: Tally
 ) -> MediaTexts | None:
     if not media or readings is None:
         return None
@@ -278,8 +286,11 @@ class _Run:
         known = self._media.known(work.sha256) if self._media else ()
         return ToRead(found.path, found.id, found.size, name=found.name, member=found.member, known=known)
 
-    async def _prepared(self, work: Work, file: ToRead) -> _Prepared | Wanted | None:
-        """Return a file read and cut, or what is wanted first; None where it ended here, in a state of its own."""
+    async def _prepared(self, work: Work, file: ToRead, *, n_unread: int = 0) -> _Prepared | Wanted | None:
+        """Return a file read and cut, or what is wanted first; None where it ended here, in a state of its own.
+
+        ``n_unread`` media of it stand for others in a rehearsal: what becomes of them is not known.
+        """
         try:
             prepared = await asyncio.to_thread(self._prepare, work, file)
         except UnsupportedFormatError as error:
@@ -287,7 +298,11 @@ class _Run:
         except DocumentReadError as error:
             await self._close(work, "failed", str(error), retriable=error.retriable)
         else:
-            if isinstance(prepared, Wanted) or prepared.chunks:
+            if isinstance(prepared, Wanted):
+                return prepared
+            if n_unread:
+                return prepared.without(n_unread)
+            if prepared.chunks:
                 return prepared
             await self._close_empty(prepared)
         return None
@@ -304,11 +319,13 @@ class _Run:
         """Have the media of a file read, in as many rounds as it takes, and go on with it."""
         assert self._media is not None
         prepared: _Prepared | Wanted | None = wanted
+        n_unread = 0
         try:
             while isinstance(prepared, Wanted):
                 texts = await self._media.texts(prepared, file=work.sha256)
+                n_unread += sum(placed.text is STAND_IN for placed in texts)
                 file = self._readers.again(file, prepared, texts)
-                prepared = await self._prepared(work, file)
+                prepared = await self._prepared(work, file, n_unread=n_unread)
         except MediaError as error:
             if isinstance(error, MediaStoppedError):
                 self._tally.stopped = str(error)

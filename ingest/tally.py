@@ -17,8 +17,8 @@ __all__ = ["IngestProgress", "Tally"]
 class IngestProgress:
     """How far a run is. ``n_texts_embedded`` of ``n_chunks`` were sent and came back; ``path`` was looked at last.
 
-    ``cost`` is what they cost, None where the price is not known (see IngestReport). ``embedding`` tells what waits for
-    the endpoint.
+    ``n_media_read`` pages, pictures and recordings were read now. ``cost`` is what all that costs, None where a price
+    is not known (see IngestReport). ``embedding`` tells what waits for the endpoint.
     """
 
     n_files: int
@@ -30,6 +30,7 @@ class IngestProgress:
     cost: float | None = None
     currency: str = ""
     embedding: EmbeddingStatus | None = None
+    n_media_read: int = 0
 
 
 class Tally:
@@ -95,9 +96,10 @@ class Tally:
                 n_texts_embedded=self._n_texts_embedded,
                 n_tokens_embedded=self._n_tokens_embedded,
                 path=path,
-                cost=self._spending.cost(self._n_tokens_embedded),
+                cost=self._spending.total(self._n_tokens_embedded, self.media),
                 currency=self._spending.currency,
                 embedding=self.embedding() if self.embedding else None,
+                n_media_read=sum(count.n_read for count in self._media.values()),
             )
         )
 
@@ -115,7 +117,8 @@ class Tally:
             stopped=self.stopped,
             n_texts_reused=self._n_texts_reused,
             n_tokens_reused=self._n_tokens_reused,
-            cost=self._spending.cost(self._n_tokens_embedded),
+            embedding_cost=self._spending.cost(self._n_tokens_embedded),
+            cost=self._spending.total(self._n_tokens_embedded, self.media),
             currency=self._spending.currency,
             media=self.media,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from ingest.readers.draft import Draft
@@ -12,7 +13,7 @@ from ingest.readers.ocr import ADVICE, as_lines, coverage_of_read, read_label
 from ingest.readers.pictures import PictureFile, PictureTooLargeError, opened
 from ingest.readers.reading import Reading
 from rag.errors import DocumentReadError
-from rag.types import MediaText
+from rag.types import MediaKind, MediaText, Medium
 
 __all__ = ["read_image"]
 
@@ -23,14 +24,20 @@ def read_image(data: bytes, name: str, media: Media) -> Reading:
     Of an animated picture the first frame is read. Raises DocumentReadError for one that is damaged, or that unfolds
     to more than can be held in memory.
     """
+    with _named(name), opened(data) as picture:
+        return _pages(picture, media) if picture.n_pages > 1 else _picture(picture, name, media)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Turn what Pillow says of a file into what a user can act on."""
     try:
-        with opened(data) as picture:
-            return _pages(picture, media) if picture.n_pages > 1 else _picture(picture, media)
+        yield
     except PictureTooLargeError as error:
         raise DocumentReadError(
             f"cannot read {name!r}: it is too large a picture ({error}); make it smaller"
         ) from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow says of damaged files
+    except (OSError, SyntaxError, ValueError) as error:
         raise DocumentReadError(
             f"cannot read {name!r}: the picture is damaged ({error}); open it in a viewer and save it again"
         ) from error
@@ -60,16 +67,16 @@ def _pages(picture: PictureFile, media: Media) -> Reading:
     return draft.reading(picture.media_type, metadata={"pages_read_by": readers}, warnings=tuple(warnings))
 
 
-def _picture(picture: PictureFile, media: Media) -> Reading:
+def _picture(picture: PictureFile, name: str, media: Media) -> Reading:
     """Read one picture: its text first, then its description, each as a page that says whose words they are.
 
     A model that describes also transcribes: it is not asked for the text too where it would be who reads pages.
     """
     is_described = media.serves("picture")
-    shown = media.text(0, "picture", partial(picture.medium, 0, "picture", media.limits("picture")))
+    shown = media.text(0, "picture", partial(_drawn, picture, name, "picture", media))
     read = None
     if not is_described or media.serves("page") not in ("", is_described):
-        read = media.text(0, "page", partial(picture.medium, 0, "page", media.limits("page")))
+        read = media.text(0, "page", partial(_drawn, picture, name, "page", media))
     draft = Draft()
     if read is not None and read.text:
         draft.page(f"text in the picture (read by {read.reader.split(' ')[0]})")
@@ -83,6 +90,11 @@ def _picture(picture: PictureFile, media: Media) -> Reading:
     }
     warnings = tuple(_said(read, shown, media, has_text=draft.has_text))
     return draft.reading(picture.media_type, metadata=metadata, warnings=warnings)
+
+
+def _drawn(picture: PictureFile, name: str, kind: MediaKind, media: Media) -> Medium | None:
+    with _named(name):
+        return picture.medium(0, kind, media.limits(kind))
 
 
 def _said(read: MediaText | None, shown: MediaText | None, media: Media, *, has_text: bool) -> Iterator[str]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rag.errors import DocumentReadError
 from rag.types import MediaKind, MediaLimits, MediaText, Medium, PlacedText
 
 __all__ = ["Media", "ServedKind", "Want"]
@@ -87,7 +88,8 @@ class Media:
     def text(self, place: int, kind: MediaKind, make: Callable[[], Medium | None]) -> MediaText | None:
         """Return the text of the medium at ``place`` of the file; None where it is not known (yet).
 
-        ``make`` makes the medium where it has to be read; None says that there is nothing to see or hear in it.
+        ``make`` makes the medium where it has to be read; None says that there is nothing to see or hear in it. What it
+        raises is a problem of that medium alone, except for DocumentReadError, which is of the whole file.
         """
         if (known := self.known(place, kind)) is not None:
             return known
@@ -102,7 +104,7 @@ class Media:
     def _note(self, kind: MediaKind, place: int, make: Callable[[], Medium | None]) -> None:
         try:
             medium = make()
-        except MemoryError:
+        except (MemoryError, DocumentReadError):
             raise
         except Exception as error:  # whoever draws a stranger's page may raise anything; the other pages are as good
             self.wants.append(Want(kind, place, None, problem=f"{type(error).__name__}: {error}"))

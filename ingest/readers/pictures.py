@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PICTURE_LIMITS", "PictureFile", "PictureTooLargeError", "medium_of_grey", "opened"]
 
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _QUALITIES = (88, 75, 60, 45)
 _SMALLEST = 16
 """A picture with a shorter side has nothing to say: bullets, rules, counting pixels."""

@@ -7,6 +7,7 @@ been drawn anew by us (``ingest.readers``), and is a plain PNG or JPEG.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import shutil
@@ -149,13 +150,13 @@ class TesseractReader:
             )
         except OSError as error:
             raise MediaError(f"{self._program.path} cannot be started: {error.strerror or error}; {INSTALL}") from error
-        _limit_memory(process.pid)
+        _limit(process.pid, seconds=2 * self._timeout_s)
         try:
             async with asyncio.timeout(self._timeout_s):
                 out, errors = await process.communicate(image)
         except TimeoutError:
             raise MediaRefusedError(
-                f"{COMMAND} did not read it within {self._timeout_s:.0f} s (ocr.timeout_s)", lasting=False
+                f"{COMMAND} did not read it within {self._timeout_s:g} s (ocr.timeout_s)", lasting=False
             ) from None
         finally:
             if process.returncode is None:
@@ -209,12 +210,15 @@ def _kill(process: asyncio.subprocess.Process) -> None:
             process.kill()
 
 
-def _limit_memory(pid: int) -> None:
+def _limit(pid: int, *, seconds: float) -> None:
+    """Limit memory and, for the case that we are killed before it, seconds of work."""
     if sys.platform == "linux":
         import resource  # late: not on Windows
 
-        with suppress(OSError):  # it has ended already
-            resource.prlimit(pid, resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+        limits = {resource.RLIMIT_AS: _MEMORY_BYTES, resource.RLIMIT_CPU: math.ceil(seconds)}
+        for name, most in limits.items():
+            with suppress(OSError, ValueError):  # it has ended already, or has a lower limit
+                resource.prlimit(pid, name, (most, most))
 
 
 def _problem(code: int, errors: bytes) -> str:
