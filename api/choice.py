@@ -23,7 +23,7 @@ _WIRE_NAME: Mapping[Family, str] = {
     "vision": "chat",  # pictures are parts of a chat message
 }
 _MAY_BE_OFF: frozenset[Family] = frozenset({"moderation", "rerank", "vision"})
-WHEN_NAMED: frozenset[Family] = frozenset({"rerank"})
+WHEN_NAMED: frozenset[Family] = frozenset({"rerank", "vision"})
 """Families that nobody serves unless the user names who: they cost money that no answer needs."""
 
 
@@ -63,7 +63,9 @@ def choose(settings: Settings, family: Family) -> Choice:
         return _by_chat(settings, options)
     if name or options.base_url:
         return _named(settings, family, options)
-    if family in WHEN_NAMED:
+    if (
+        family in WHEN_NAMED and family != "vision"
+    ):  # of vision the model was named, and the shared endpoint may have it
         return Choice(family, "off", f"no {family}.provider is named", explicit=False)
     if settings.shared.is_set:
         return _shared(settings, family, options)
