@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from api.cli.cache import _lines
+from api.doctor import examine
 from api.footnote import Footnote
 from ingest.cost import IngestEstimate
 from ingest.report import FileResult, IngestReport
@@ -337,3 +339,30 @@ async def test_a_limit_needs_to_know_the_price(folder: Path, opened: OpenFootnot
     footnote = opened(vision__base_url=upstream.base_url, vision__model="eye", ingest__max_cost=1.0)
     with pytest.raises(ConfigError, match="the price of eye, which reads pages, pictures or recordings, is not known"):
         await footnote.ingest(folder)
+
+
+async def test_the_cache_shows_what_was_read_and_what_that_saved(
+    folder: Path, seeing: OpenFootnote, upstream: Upstream, no_tesseract: None
+) -> None:
+    (folder / "a.pdf").write_bytes(scan(HARBOUR))
+    footnote = seeing()
+    await ingest(footnote, folder)
+    (folder / "a.pdf").rename(folder / "b.pdf")
+    await ingest(footnote, folder)
+    found = footnote.cache().readings
+    assert [(reader.title, reader.kind, reader.n_readings) for reader in found.readers] == [("eye", "page", 1)]
+    assert (found.n_reused, found.n_orphans) == (1, 0)
+    assert found.saved["USD"] > 0
+    assert "1 by eye" in "\n".join(_lines(footnote.cache(), [None]))
+
+
+async def test_doctor_says_who_reads(
+    seeing: OpenFootnote, opened: OpenFootnote, upstream: Upstream, tesseract: Tesseract
+) -> None:
+    upstream.reply = lambda request: "A grey square."
+    found = {finding.subject: finding async for finding in examine(seeing())}
+    assert found["scanned pages"].found == "read by tesseract 5.9.0 (eng)"
+    assert found["vision"].found.startswith(f"eye at {upstream.base_url} answers (3 words about a grey square")
+    alone = {finding.subject: finding async for finding in examine(opened(ocr__provider="off"), offline=True)}
+    assert alone["scanned pages"].found == "read by nobody (ocr.provider is 'off')"
+    assert "RAG_VISION_MODEL" in alone["vision"].advice
