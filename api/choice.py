@@ -12,17 +12,18 @@ from rag.settings import ModelOptions, Settings, environment_name
 
 __all__ = ["FAMILIES", "WHEN_NAMED", "Choice", "Family", "choose"]
 
-Family = Literal["chat", "embeddings", "moderation", "rerank"]
-FAMILIES: tuple[Family, ...] = ("chat", "embeddings", "moderation", "rerank")
+Family = Literal["chat", "embeddings", "moderation", "rerank", "vision"]
+FAMILIES: tuple[Family, ...] = ("chat", "embeddings", "moderation", "rerank", "vision")
 
 _WIRE_NAME: Mapping[Family, str] = {
     "chat": "chat",
     "embeddings": "embeddings",
     "moderation": "moderations",
     "rerank": "rerank",
+    "vision": "chat",  # pictures are parts of a chat message
 }
-_MAY_BE_OFF: frozenset[Family] = frozenset({"moderation", "rerank"})
-WHEN_NAMED: frozenset[Family] = frozenset({"rerank"})
+_MAY_BE_OFF: frozenset[Family] = frozenset({"moderation", "rerank", "vision"})
+WHEN_NAMED: frozenset[Family] = frozenset({"rerank", "vision"})
 """Families that nobody serves unless the user names who: they cost money that no answer needs."""
 
 
@@ -48,6 +49,8 @@ def choose(settings: Settings, family: Family) -> Choice:
     """Return who serves a family. Raises ConfigError when the named provider lacks the family, a key or an address."""
     options: ModelOptions = getattr(settings, family)
     name = options.provider.lower()
+    if family == "vision" and name != "off" and (not options.model or name == "local"):
+        return _no_vision(options)
     if name == "local" and family not in WHEN_NAMED:
         return Choice(family, "local", f"{family}.provider is 'local'", explicit=True)
     if name == "off":
@@ -60,11 +63,33 @@ def choose(settings: Settings, family: Family) -> Choice:
         return _by_chat(settings, options)
     if name or options.base_url:
         return _named(settings, family, options)
-    if family in WHEN_NAMED:
+    if (
+        family in WHEN_NAMED and family != "vision"
+    ):  # of vision the model was named, and the shared endpoint may have it
         return Choice(family, "off", f"no {family}.provider is named", explicit=False)
     if settings.shared.is_set:
         return _shared(settings, family, options)
     return _fallback(family, "no key and no endpoint is set")
+
+
+def _no_vision(options: ModelOptions) -> Choice:
+    """Return that nobody reads pictures: it costs money, so a key alone is no wish for it; naming a model is."""
+    if options.provider.lower() == "local":
+        raise ConfigError("no embedded model reads pictures; set vision.provider to another, or leave it out")
+    if options.provider or options.base_url:
+        raise ConfigError(
+            f"[vision] names an endpoint and no model; set {environment_name('vision', 'model')} to one that takes "
+            "pictures, or leave the section out"
+        )
+    return Choice("vision", "off", "vision.model names none", explicit=False)
+
+
+def _takes_pictures(provider: Provider) -> None:
+    if provider.vision is None:
+        raise ConfigError(
+            f"no model of {provider.title} takes pictures; set {environment_name('vision', 'provider')} to another, or "
+            "to 'off'"
+        )
 
 
 def _named(settings: Settings, family: Family, options: ModelOptions) -> Choice:
@@ -74,6 +99,8 @@ def _named(settings: Settings, family: Family, options: ModelOptions) -> Choice:
             f"{provider.title} serves no {_WIRE_NAME[family]}; set {environment_name(family, 'provider')} to another "
             f"provider, or to {'off' if family in _MAY_BE_OFF else 'local'}"
         )
+    if family == "vision":
+        _takes_pictures(provider)
     base_url = options.base_url or _address(settings, provider)
     if not base_url:
         raise ConfigError(
@@ -106,6 +133,8 @@ def _shared(settings: Settings, family: Family, options: ModelOptions) -> Choice
     variable = "OPENAI_BASE_URL" if settings.shared.base_url else "OPENAI_API_KEY"
     if _WIRE_NAME[family] not in provider.families:
         return _fallback(family, f"{provider.title} ({variable}) serves no {_WIRE_NAME[family]}")
+    if family == "vision":
+        _takes_pictures(provider)
     if family == "moderation" and provider is GENERIC:
         return _fallback(family, f"the endpoint in {variable} is not known to moderate")
     key = options.api_key or _key(settings, provider, base_url)
@@ -116,6 +145,8 @@ def _shared(settings: Settings, family: Family, options: ModelOptions) -> Choice
 
 
 def _fallback(family: Family, why: str) -> Choice:
+    if family == "vision":
+        raise ConfigError(f"vision.model is set, but {why}; set {environment_name('vision', 'provider')} and its key")
     if family == "moderation":
         return Choice(family, "off", why, explicit=False)
     return Choice(family, "local", why, explicit=False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import time
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -19,7 +21,7 @@ from rag.gateway.chat import ChatClient, ChatRequest
 from rag.gateway.models import Model, list_models
 from rag.settings import environment_name
 from rag.tokens import tokenizer
-from rag.types import GenerationSettings
+from rag.types import GenerationSettings, Medium
 
 __all__ = ["Finding", "examine"]
 
@@ -51,6 +53,7 @@ async def examine(footnote: Footnote, *, offline: bool = False) -> AsyncIterator
     for family in FAMILIES:
         async for finding in _family(footnote, family, offline=offline):
             yield finding
+    yield await _page_reader(footnote)
     for finding in _server(footnote):
         yield finding
     for name in footnote.collections():
@@ -127,6 +130,8 @@ def _served(choice: Choice) -> str:
 def _how_to_change(choice: Choice) -> str:
     if choice.explicit:
         return ""
+    if choice.family == "vision":
+        return f"to have pictures described, set {environment_name('vision', 'model')}"
     setting = environment_name(choice.family, "provider")
     if choice.family in WHEN_NAMED:
         return f"for one, set {setting} and its key"
@@ -170,6 +175,9 @@ async def _tried(footnote: Footnote, choice: Choice, model: str) -> str:
         assert moderator is not None
         await moderator.moderate(["test"])
         said = "a verdict"
+    elif choice.family == "vision":
+        described = await (await footnote.wiring.media_readers())["picture"].read(_tried_picture())
+        said = f"{len(described.text.split())} words about a grey square"
     elif choice.family == "rerank":
         reranker = await footnote.wiring.reranker()
         assert reranker is not None
@@ -181,6 +189,30 @@ async def _tried(footnote: Footnote, choice: Choice, model: str) -> str:
         reply = await client.complete(ChatRequest([message], model, GenerationSettings(max_tokens=16)))
         said = f"finish reason {reply.finish_reason}"
     return f"{said}, {1000 * (time.monotonic() - started):.0f} ms"
+
+
+def _tried_picture() -> Medium:
+    """Return a grey square of 64 x 64 pixels: next to nothing, and enough for a model that takes pictures."""
+    size = 64
+    rows = zlib.compress((b"\0" + b"\x80" * size) * size)
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
+    data = b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+    return Medium("picture", "image/png", b"\x89PNG\r\n\x1a\n" + data, width=size, height=size)
+
+
+async def _page_reader(footnote: Footnote) -> Finding:
+    """Return who reads scanned pages and the text in pictures."""
+    try:
+        reader = await footnote.wiring.page_reader()
+    except RagError as error:
+        return Finding("problem", "scanned pages", str(error), "correct the setting")
+    if reader is not None:
+        return Finding("ok", "scanned pages", f"read by {reader.profile.title}")
+    off = footnote.settings.ocr.provider == "off"
+    advice = "" if off else f"to have them read, install Tesseract, or set {environment_name('vision', 'model')}"
+    return Finding("ok", "scanned pages", "read by nobody" + (" (ocr.provider is 'off')" if off else ""), advice)
 
 
 def _server(footnote: Footnote) -> list[Finding]:

@@ -331,20 +331,21 @@ class Footnote:
     # --- what was paid for
 
     def cache(self) -> CacheSurvey:
-        """Return what the library has paid for: vectors by model, who uses them, and what they saved."""
+        """Return what the library has paid for: vectors and readings, who uses them, and what they saved."""
         return survey(self.library)
 
     def prune_cache(self) -> int:
-        """Delete the vectors that no collection uses, and return how many they were."""
+        """Delete the vectors and readings that no collection uses, and return how many they were."""
         return prune_cache(self.library)
 
     def export_cache(self, path: Path | str) -> int:
-        """Write all vectors to one new file, for another library; return how many entries it holds."""
-        return export_cache(self.library.vectors, Path(path))
+        """Write all vectors and readings to one new file, for another library; return how many entries it holds."""
+        return export_cache(self.library.vectors, Path(path), readings=self.library.readings())
 
     def import_cache(self, path: Path | str) -> Imported:
-        """Add the vectors of an exported file, each checked; what is there already stays as it is."""
-        return import_cache(self._open_library(create=True).vectors, Path(path))
+        """Add the vectors and readings of an exported file, each checked; what is there already stays as it is."""
+        library = self._open_library(create=True)
+        return import_cache(library.vectors, Path(path), readings=lambda: library.readings(create=True))
 
     # --- how
 
@@ -360,7 +361,8 @@ class Footnote:
         config = self.collection(name).config if name in self.collections() else None
         embedder = await self.wiring.embedder(config)
         price = self.wiring.price(embedder.profile.model)
-        return Spending(price, limit=self.settings.ingest.max_cost, counts_reuse=counts_reuse)
+        media = {kind: reader.profile for kind, reader in (await self.wiring.media_readers()).items()}
+        return Spending(price, limit=self.settings.ingest.max_cost, counts_reuse=counts_reuse, media=media)
 
     async def _rebuild(
         self,
@@ -413,6 +415,7 @@ class Footnote:
 
         library = self.library.folder
         intake = Intake(path, library, self.wiring.walk_rules(), alone=alone, limits=self.wiring.reading_limits())
+        media = await self.wiring.media_readers()
         async with self._writing[collection.name]:  # uploads wait for each other; another process is an error
             return await ingest(
                 intake,
@@ -421,6 +424,8 @@ class Footnote:
                 embedder=await self.wiring.embedder(collection.config),
                 tokenizer=self.wiring.tokenizer(collection.config.tokenizer),
                 queue=queue,
+                media=media,
+                readings=self.library.readings(create=True) if media else None,
                 spending=spending,
                 on_progress=on_progress,
             )

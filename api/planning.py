@@ -10,7 +10,8 @@ from index.collection import Collection
 from index.library import Library
 from index.vector_store import VectorSpace, VectorStore
 from ingest.cost import IngestEstimate
-from ingest.rehearsal import Rehearsal, RehearsedTexts, n_requests
+from ingest.rehearsal import Rehearsal, RehearsedMedia, RehearsedTexts, n_requests
+from ingest.report import IngestReport
 from ingest.roots import all_roots
 from ingest.run import Intake, rehearse
 from ingest.tally import IngestProgress
@@ -46,6 +47,8 @@ async def plan_ingest(
     config = old.config if old else wiring.config_for(profile, space.dimensions if space else _PLACEHOLDER)
     rehearsal = Rehearsal(name, config, old)
     texts = RehearsedTexts(library.vectors if library else None, space)
+    readers = await wiring.media_readers()
+    media = RehearsedMedia(readers, library.readings() if library else None) if readers else None
     uploads = (settings.library / "uploads" / name).resolve()
     if collection is not None and rebuild:
         paths = [root for root in all_roots(collection.runs(), paths, library=settings.library) if root.exists()]
@@ -60,6 +63,7 @@ async def plan_ingest(
             texts=texts,
             limits=profile.limits,
             tokenizer=wiring.tokenizer(config.tokenizer),
+            media=media,
             on_progress=on_progress,
         )
         sizes, n_before = texts.sizes[n_before:], len(texts.sizes)
@@ -73,7 +77,7 @@ async def plan_ingest(
             price=price,
             seconds=None if rate is None else round(sum(sizes) / rate, 1),
             max_cost=left,
-            notes=tuple(notes),
+            notes=(*notes, *_about_media(report)),
         )
         estimates.append(estimate)
         left = None if left is None or estimate.cost is None else max(0.0, left - estimate.cost)
@@ -100,6 +104,15 @@ def _counting(wiring: Wiring, collection: Collection | None, profile: EmbedderPr
         return []
     tokenizer = collection.config.tokenizer if collection else profile.tokenizer
     return [f"tokens are counted with {tokenizer}; the endpoint counts in its own way, so they are an estimate"]
+
+
+def _about_media(report: IngestReport) -> list[str]:
+    n_unread = sum(count.n_read for count in report.media)
+    if not n_unread:
+        return []
+    return [
+        f"the text of {n_unread:,} pages, pictures or recordings is not known before they are read: embedding it adds"
+    ]
 
 
 def _tokens_per_s(library: Library | None, name: str, model: str) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from api.choice import Choice, Family, choose
 from index.records import CollectionConfig
@@ -13,25 +13,27 @@ from index.vector_store import VectorSpace
 from rag.answering.chat_generator import ChatGenerator
 from rag.answering.chat_reranker import ChatReranker
 from rag.answering.moderation import ModerationPolicy
-from rag.contracts import Embedder, Generator, Moderator, Reranker, Tokenizer
+from rag.contracts import Embedder, Generator, MediaReader, Moderator, Reranker, Tokenizer
 from rag.errors import ConfigError, EndpointError, IndexMismatchError
 from rag.gateway.chat import ChatClient
 from rag.gateway.embeddings import EndpointEmbedder
 from rag.gateway.endpoint import Endpoint, EndpointClient
 from rag.gateway.models import list_models
 from rag.gateway.moderations import EndpointModerator
-from rag.gateway.providers import embedder_profile
+from rag.gateway.providers import Provider, embedder_profile
 from rag.gateway.rerank import EndpointReranker
 from rag.gateway.transport import Transport
 from rag.local.embedder import LOCAL_MODEL, LocalEmbedder
-from rag.prices import FREE, Price, known_price
+from rag.prices import FREE, Price, UsagePrice, known_price, known_usage_price
 from rag.settings import ModelOptions, Settings, environment_name
 from rag.tokens import tokenizer as named_tokenizer
-from rag.types import ChunkingSettings, EmbedderProfile
+from rag.types import ChunkingSettings, EmbedderProfile, MediaKind
 
 if TYPE_CHECKING:
     from ingest.isolation import ReadingLimits
     from ingest.sources import WalkRules
+    from rag.gateway.vision import VisionKind
+    from rag.local.tesseract import Tesseract
 
 __all__ = ["Wiring"]
 
@@ -40,6 +42,8 @@ CHAT_TOKENIZER = "o200k_base"
 
 MAX_CONCURRENCY = 32
 """Embeddings requests under way at once, where no setting says and the endpoint bears it."""
+
+_NOT_LOOKED_FOR: Any = object()
 
 
 _SAID_BY_NAME: Mapping[Family, str] = {"embeddings": "embed", "rerank": "rerank"}
@@ -56,6 +60,7 @@ class Wiring:
         self._models: dict[Family, str] = {}
         self._embedder: EndpointEmbedder | None = None
         self._local_embedder: LocalEmbedder | None = None
+        self._tesseract: Tesseract | None = _NOT_LOOKED_FOR
         self._building = asyncio.Lock()
 
     async def aclose(self) -> None:
@@ -106,7 +111,7 @@ class Wiring:
                 base_url=choice.base_url,
                 api_key=choice.api_key or None,
                 timeout_s=options.timeout_s,
-                max_retries=options.max_retries,
+                max_retries=0 if choice.family == "vision" else options.max_retries,  # its queue tries again
             )
             self._clients[choice.family] = EndpointClient(endpoint, self._shared_transport())
         return self._clients[choice.family]
@@ -225,6 +230,77 @@ class Wiring:
 
         options = self._settings.ingest
         return ReadingLimits(timeout_s=options.parse_timeout_s, memory_mb=options.parse_memory_mb)
+
+    async def media_readers(self) -> dict[MediaKind, MediaReader]:
+        """Return who reads pages, pictures and speech; a kind that nobody reads is left out."""
+        readers: dict[MediaKind, MediaReader] = {}
+        if (page_reader := await self.page_reader()) is not None:
+            readers["page"] = page_reader
+        if self.choice("vision").kind == "endpoint":
+            readers["picture"] = await self._vision_reader("picture")
+        return readers
+
+    async def page_reader(self) -> MediaReader | None:
+        """Return who reads pages without text: Tesseract where it is, else a vision model that was named, or nobody."""
+        options = self._settings.ocr
+        if options.provider == "off":
+            return None
+        if options.provider != "vision" and (tesseract := await self._tesseract_reader()) is not None:
+            return tesseract
+        if options.provider == "tesseract":
+            from rag.local.tesseract import INSTALL  # late, as below
+
+            raise ConfigError(f"ocr.provider is 'tesseract', which is not on the PATH; {INSTALL}")
+        if self.choice("vision").kind == "endpoint":
+            return await self._vision_reader("page")
+        if options.provider == "vision":
+            raise ConfigError(
+                f"ocr.provider is 'vision' and no model is named; set {environment_name('vision', 'model')}"
+            )
+        return None
+
+    async def _tesseract_reader(self) -> MediaReader | None:
+        from rag.local.tesseract import TesseractReader, find_tesseract  # late: asking needs no readers
+
+        options = self._settings.ocr
+        if self._tesseract is _NOT_LOOKED_FOR:
+            self._tesseract = await asyncio.to_thread(find_tesseract)
+        if self._tesseract is None:
+            return None
+        return TesseractReader(self._tesseract, languages=options.languages, timeout_s=options.timeout_s)
+
+    async def _vision_reader(self, kind: VisionKind) -> MediaReader:
+        from rag.gateway.vision import VisionReader  # late, likewise
+
+        choice, options = self.choice("vision"), self._settings.vision
+        assert choice.provider is not None
+        assert choice.provider.vision is not None
+        model = await self.model(choice)
+        return VisionReader(
+            ChatClient(self.client(choice)),
+            kind,
+            model=model,
+            quirks=choice.provider.vision,
+            endpoint=self.client(choice).endpoint.address,
+            price=self._vision_price(choice.provider, model),
+            instructions=options.instructions,
+            detail=options.detail,
+            max_tokens=options.max_tokens,
+            concurrency=options.concurrency,
+            max_concurrency=MAX_CONCURRENCY,
+            patience_s=options.patience_s,
+        )
+
+    def _vision_price(self, provider: Provider, model: str) -> UsagePrice | None:
+        options = self._settings.vision
+        if options.input_per_million is None or options.output_per_million is None:
+            return known_usage_price(provider.name, model)
+        return UsagePrice(
+            options.price_currency,
+            "vision.input_per_million and vision.output_per_million",
+            input_per_million=options.input_per_million,
+            output_per_million=options.output_per_million,
+        )
 
     # --- answers
 

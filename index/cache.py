@@ -1,19 +1,21 @@
-"""What a library has paid for: its vectors, who uses them, what they saved, and copies of them for another library."""
+"""What a library has paid for: its vectors and readings, who uses them, what they saved, and copies for another one."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from index.cache_readings import ReadingsSurvey, add_readings, checked_readings, readings_of, survey_readings
 from index.checksums import vector_checksum
 from index.files import put_in_place, temporary_beside
 from index.library import Library
 from index.migrations import VECTORS_STEPS
+from index.reading_store import ReadingStore
 from index.vector_store import VectorSpace, VectorStore
 from rag.errors import CollectionError
 from rag.types import Embeddings
@@ -44,10 +46,11 @@ class SpaceSurvey:
 
 @dataclass(frozen=True, slots=True)
 class CacheSurvey:
-    """All of a library's vectors, and their size on disk in bytes."""
+    """All of a library's vectors, and their size on disk in bytes; and what was read of media."""
 
     spaces: tuple[SpaceSurvey, ...]
     size_bytes: int
+    readings: ReadingsSurvey = field(default_factory=ReadingsSurvey)
 
     @property
     def n_orphans(self) -> int:
@@ -66,10 +69,12 @@ def survey(library: Library) -> CacheSurvey:
     """Return what the store holds and who uses it. Takes no lock: beside a running ingest it is of about now."""
     used: dict[VectorSpace, dict[str, set[bytes]]] = {}
     saved: dict[VectorSpace, tuple[int, int]] = {}
+    all_runs: list[dict[str, object]] = []
     for name in library.collections():
         with library.open_collection(name) as collection:
             used.setdefault(collection.space, {})[name] = collection.addresses()
             runs = collection.runs()
+        all_runs += runs
         n_texts, n_tokens = saved.get(collection.space, (0, 0))
         n_texts += sum(_count(run, "n_texts_reused") for run in runs)
         n_tokens += sum(_count(run, "n_tokens_reused") for run in runs)
@@ -91,7 +96,7 @@ def survey(library: Library) -> CacheSurvey:
                 n_tokens_reused=saved.get(found.space, (0, 0))[1],
             )
         )
-    return CacheSurvey(tuple(spaces), stats.size_bytes)
+    return CacheSurvey(tuple(spaces), stats.size_bytes, survey_readings(library, all_runs))
 
 
 def _count(run: Mapping[str, object], name: str) -> int:
@@ -100,24 +105,26 @@ def _count(run: Mapping[str, object], name: str) -> int:
 
 
 def prune_cache(library: Library) -> int:
-    """Delete the vectors that no collection uses, give their space on disk back, and return how many they were.
+    """Delete the vectors and readings that no collection uses, give their space back, and return how many they were.
 
     Raises CollectionLockedError while somebody is writing to a collection.
     """
     n_pruned = library.prune()
     if n_pruned:
         library.vectors.compact()
+        if (readings := library.readings()) is not None:
+            readings.compact()
     return n_pruned
 
 
 # --- copies
 
 
-def export_cache(store: VectorStore, path: Path) -> int:
-    """Write all vectors to a new file, whole or not at all, and return how many entries it holds.
+def export_cache(store: VectorStore, path: Path, *, readings: ReadingStore | None = None) -> int:
+    """Write all vectors and readings to a new file, whole or not at all, and return how many entries it holds.
 
-    The file is an SQLite database with the tables of ``vectors.db`` (see ``index.migrations``). Raises CollectionError
-    where ``path`` is taken or cannot be written.
+    The file is an SQLite database with the tables of ``vectors.db``, and where there are readings those of
+    ``readings.db`` (see ``index.migrations``). Raises CollectionError where ``path`` is taken or cannot be written.
     """
     if path.exists():
         raise CollectionError(f"{path} is there already; name a new file, or delete it first")
@@ -128,18 +135,23 @@ def export_cache(store: VectorStore, path: Path) -> int:
         store.copy_to(temporary)
         with _opened(temporary) as connection:
             n_entries = int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+        if readings is not None:
+            n_entries += add_readings(readings, temporary)
         put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return n_entries
 
 
-def import_cache(store: VectorStore, path: Path) -> Imported:
-    """Add the vectors of an exported file to a store. What is there already stays; doing it twice changes nothing.
+def import_cache(
+    store: VectorStore, path: Path, *, readings: Callable[[], ReadingStore | None] = lambda: None
+) -> Imported:
+    """Add the entries of an exported file to a store. What is there already stays; doing it twice changes nothing.
 
-    Every entry is looked at before the first is added: an address of 32 bytes, a vector of its space's length and of
-    unit length, or none, and a checksum that agrees where there is one. Raises CollectionError for anything else.
-    Nothing can tell whether a vector is that of its text: import what you or somebody you trust has exported.
+    ``readings`` gives the store for what was read of media; it is asked where the file has any. Every entry is looked
+    at before the first is added: an address of 32 bytes, a vector of its space's length and of unit length, or none,
+    and a checksum that agrees where there is one. Raises CollectionError for anything else. Nothing can tell whether a
+    vector or a text is that of what it is said to be: import what you or somebody you trust has exported.
     """
     n_new = n_known = 0
     with _opened(path) as connection:
@@ -147,12 +159,17 @@ def import_cache(store: VectorStore, path: Path) -> Imported:
         for number, space in spaces.items():
             for _ in _batches(connection, number, space, path):
                 pass
+        has_readings = checked_readings(connection, path)
         for number, space in spaces.items():
             for addresses, embeddings in _batches(connection, number, space, path):
                 n_missing = len(store.missing(space, addresses))
                 store.put(space, addresses, embeddings)
                 n_new += n_missing
                 n_known += len(addresses) - n_missing
+        if has_readings and (kept := readings()) is not None:
+            for identity, kind, address, text in readings_of(connection, path):
+                is_new = kept.put(identity, kind, address, text)
+                n_new, n_known = n_new + is_new, n_known + (not is_new)
     return Imported(n_new, n_known)
 
 
@@ -165,6 +182,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
                 raise CollectionError(f"{path} is no file that `rag cache export` wrote: it is not an SQLite database")
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
+            connection.text_factory = _decode
             yield connection
     except OSError as error:
         raise CollectionError(f"{path} cannot be read: {error.strerror or error}; check its name") from error
@@ -172,6 +190,14 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise CollectionError(
             f"{path} is damaged, or was not written by `rag cache export`: SQLite says '{error}'; export it again"
         ) from error
+
+
+def _decode(raw: bytes) -> str | bytes:
+    """Return a text as it was stored, with lone surrogates; bytes where it is none, which no check takes for a text."""
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return raw
 
 
 def _spaces(connection: sqlite3.Connection, path: Path) -> dict[int, VectorSpace]:

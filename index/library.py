@@ -1,6 +1,7 @@
 """A library: a folder of collections that share their vectors.
 
 <library>/vectors.db                      vectors by content, for all collections
+<library>/readings.db                     what was read of media, likewise; there once something was
 <library>/collections/<name>/             one folder a collection
     collection.db                         the truth: documents, chunks, ledger
     vectors.faiss, keywords/              derived: may be deleted at any time
@@ -19,6 +20,7 @@ from types import TracebackType
 
 from index.collection import Collection, create_collection_files
 from index.locks import WriterLock, file_lock
+from index.reading_store import ReadingStore
 from index.records import EXACT_LIMIT, CollectionConfig, RepairReport
 from index.repair import Mended, mend_vectors
 from index.vector_store import VectorSpace, VectorStore
@@ -42,6 +44,7 @@ class Library:
         self.vectors = vectors
         self._exact_limit = exact_limit
         self._opened: list[Collection] = []
+        self._readings: ReadingStore | None = None
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, exact_limit: int = EXACT_LIMIT) -> Library:
@@ -72,6 +75,16 @@ class Library:
         for collection in opened:
             collection.close()
         self.vectors.close()
+        if self._readings is not None:
+            self._readings.close()
+            self._readings = None
+
+    def readings(self, *, create: bool = False) -> ReadingStore | None:
+        """Return what was read of media; None where nothing ever was, unless ``create`` makes a place for it."""
+        path = self.folder / "readings.db"
+        if self._readings is None and (create or path.exists()):
+            self._readings = ReadingStore(path, create=create)
+        return self._readings
 
     def collections(self) -> list[str]:
         """Return the names of the collections, sorted."""
@@ -185,7 +198,10 @@ class Library:
         return chosen.repair_report(mended)
 
     def prune(self) -> int:
-        """Delete the vectors that no collection uses, and what interrupted deletions left; returns how many vectors.
+        """Delete the vectors and readings that no collection uses, and what interrupted deletions left.
+
+        Returns how many vectors and readings. A reading is kept while a ledger names a file that has its medium, in
+        whatever state: one that has failed half-way will be read again.
 
         Takes the writer lock of every collection: CollectionLockedError while somebody is writing.
         """
@@ -198,9 +214,20 @@ class Library:
                 with Collection(self._path(name), self.vectors) as collection:
                     keep.setdefault(collection.space, set()).update(collection.addresses())
             n_pruned = self.vectors.prune(keep)
+            if (readings := self.readings()) is not None:
+                n_pruned += readings.prune(self.known_files())
             if stack.enter_context(self._making()):
                 self._sweep()
         return n_pruned
+
+    def known_files(self) -> set[str]:
+        """Return the SHA-256 of every file that a collection holds, or that its ledger names in whatever state."""
+        found: set[str] = set()
+        for name in self.collections():
+            with Collection(self._path(name), self.vectors) as collection:
+                found.update(info.sha256 for info in collection.documents())
+                found.update(entry.sha256 for entry in collection.ledger().values() if entry.sha256)
+        return found
 
     def _making(self) -> AbstractContextManager[bool]:
         """Keep other processes from making a collection; False where one does not come to an end."""

@@ -31,6 +31,12 @@ vectors.db
              NULL: the model cannot read the text, which is worth remembering. ``checksum`` is of address and
              embedding
   unsealed   vectors [first, last] are of that time
+
+readings.db
+  readers    who reads media (``MediaProfile``): ``identity`` is the key, ``title`` what a person calls it
+  readings   what a reader made of a medium: ``address`` is the SHA-256 of its bytes, ``segments`` a JSON list of
+             [start, end, text]. A refusal is remembered with its reason, and has no text; ``note`` goes into warnings
+  uses       which reading is at a place of a file (SHA-256 of its bytes); ``numbered_by`` is the file's reader
 """
 
 from __future__ import annotations
@@ -41,7 +47,7 @@ from contextlib import suppress
 
 from rag.errors import IndexMismatchError
 
-__all__ = ["COLLECTION_STEPS", "SEGMENT", "VECTORS_STEPS", "migrate", "require_current"]
+__all__ = ["COLLECTION_STEPS", "READINGS_STEPS", "SEGMENT", "VECTORS_STEPS", "migrate", "require_current"]
 
 SEGMENT = 16_384
 """Characters in a segment: a chunk of 1,000 characters costs one read of a few pages."""
@@ -201,8 +207,40 @@ _VECTORS_2: Step = (
     " WHERE EXISTS (SELECT 1 FROM vectors)",
 )
 
+_READINGS_1: Step = (
+    """CREATE TABLE readers (
+        number INTEGER PRIMARY KEY,
+        identity TEXT NOT NULL UNIQUE,
+        title TEXT NOT NULL
+    )""",
+    """CREATE TABLE readings (
+        number INTEGER PRIMARY KEY,
+        reader INTEGER NOT NULL REFERENCES readers,
+        address BLOB NOT NULL,
+        kind TEXT NOT NULL,
+        text TEXT NOT NULL,
+        segments TEXT NOT NULL,
+        refusal TEXT NOT NULL,
+        note TEXT NOT NULL,
+        input_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        seconds REAL NOT NULL,
+        estimated INTEGER NOT NULL,
+        UNIQUE (reader, address)
+    )""",
+    """CREATE TABLE uses (
+        file TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        reading INTEGER NOT NULL REFERENCES readings ON DELETE CASCADE,
+        numbered_by TEXT NOT NULL,
+        PRIMARY KEY (file, place, reading)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX uses_of_reading ON uses (reading)",
+)
+
 COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1, _COLLECTION_2, _COLLECTION_3, _COLLECTION_4)
 VECTORS_STEPS: Sequence[Step] = (_VECTORS_1, _VECTORS_2)
+READINGS_STEPS: Sequence[Step] = (_READINGS_1,)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step], *, path: str) -> None:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from ingest.readers.media import Media, ServedKind, Want
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
-from rag.types import Document
+from rag.types import Document, PlacedText
 
 try:
     import resource
@@ -35,13 +36,20 @@ LENGTH = struct.Struct("<Q")
 ALARM_GRACE_S = 2.0
 """How much later than its parent the process stops itself: for a parent that died while C code held the interpreter."""
 
-Outcome = Literal["ready", "document", "failed", "unsupported", "wrong", "memory", "too long"]
+MAX_MEDIA_BYTES = 32_000_000
+"""Media in one reply: about so much, and one more."""
+
+Outcome = Literal["ready", "making", "media", "document", "failed", "unsupported", "wrong", "memory", "too long"]
 Read = Callable[..., Document]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A file to read. ``max_bytes`` of memory are beyond what the process has taken when it starts."""
+    """A file to read. ``max_bytes`` of memory are beyond what the process has taken when it starts.
+
+    ``served`` are the kinds of media whose texts may be asked for, unless ``given_up`` says why no more are; ``known``
+    are the texts that are there.
+    """
 
     path: str
     document_id: str
@@ -50,14 +58,24 @@ class Request:
     timeout_s: float
     max_bytes: int
     max_chars: int
+    served: tuple[ServedKind, ...] = ()
+    known: tuple[PlacedText, ...] = ()
+    given_up: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of a request: a document, or what to say about it."""
+    """What became of a request: a document, media whose texts are wanted first, or what to say about it.
+
+    "making" goes before the reply of a file whose media are being made. ``reader`` is who has numbered the media, and
+    ``sha256`` that of the bytes that were read.
+    """
 
     outcome: Outcome
     document: Document | None = None
+    wants: tuple[Want, ...] = ()
+    reader: str = ""
+    sha256: str = ""
     message: str = ""
     retriable: bool = False
     n_chars: int = 0
@@ -77,13 +95,27 @@ def main(reader: str) -> None:
     while header := requests.read(LENGTH.size):
         request: Request = pickle.loads(requests.read(*LENGTH.unpack(header)))
         _limit(request, n_bytes_at_start)
-        _send(replies, _reply(read, request))
+        media = Media(
+            request.served,
+            request.known,
+            given_up=request.given_up,
+            max_bytes=MAX_MEDIA_BYTES,
+            max_seconds=request.timeout_s / 2,
+            on_make=lambda: _send(replies, Reply("making")),
+        )
+        _send(replies, _reply(read, request, media))
         _set_alarm(0)
 
 
-def _reply(read: Read, request: Request) -> Reply:
+def _reply(read: Read, request: Request, media: Media) -> Reply:
     try:
-        document = read(Path(request.path), document_id=request.document_id, name=request.name, member=request.member)
+        document = read(
+            Path(request.path),
+            document_id=request.document_id,
+            name=request.name,
+            member=request.member,
+            media=media,
+        )
     except UnsupportedFormatError as error:
         return Reply("unsupported", message=str(error))
     except DocumentReadError as error:
@@ -94,6 +126,8 @@ def _reply(read: Read, request: Request) -> Reply:
         return Reply("wrong", message=str(error))
     except MemoryError:
         return Reply("memory")
+    if media.wants:
+        return Reply("media", wants=tuple(media.wants), reader=document.reader, sha256=document.sha256)
     if len(document.text) > request.max_chars:
         return Reply("too long", n_chars=len(document.text))
     metadata: Mapping[str, Any] = dict(document.metadata)  # subtle: a read-only mapping cannot be pickled

@@ -19,17 +19,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 from ingest.child import LENGTH, Reply, Request
+from ingest.readers.media import ServedKind, Want
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
-from rag.types import Document
+from rag.types import Document, MediaKind, Medium, PlacedText
 
-__all__ = ["IsolatedReaders", "ReadingLimits", "ToRead"]
+__all__ = ["IsolatedReaders", "ReadingLimits", "ToRead", "Wanted"]
 
 _MB = 1024 * 1024
 _START_TIMEOUT_S = 60.0
@@ -39,6 +40,10 @@ _GIVEN_UP = {-getattr(signal, name) for name in ("SIGABRT", "SIGTRAP", "SIGILL")
 """How libraries in C end when memory does not suffice."""
 _MAX_AHEAD = 4
 _MAX_BYTES_AHEAD = 32 * _MB
+MEDIA_TYPES = frozenset(
+    {"image/png", "image/jpeg", "audio/wav", "audio/flac", "audio/mpeg", "audio/mp4", "audio/ogg", "audio/webm"}
+)
+"""What media are handed on as: a reader makes one of these of whatever it finds."""
 # -P: the folder we stand in may be a stranger's, and must not be where modules are looked for.
 _BOOT = "import sys; sys.path[:] = {path!r}; from ingest.child import main; main({reader!r})"
 
@@ -48,7 +53,9 @@ class ToRead:
     """A file to read, of about ``size`` bytes.
 
     The ending of ``name`` says what it is ("": that of the document id). ``member`` is where in the file the document
-    is, for one inside an archive: its path there, one for each archive inside another.
+    is, for one inside an archive: its path there, one for each archive inside another. ``known`` are texts of its media
+    that are there already; ``given_up`` is why no others are to be asked for ("" while they are). ``spent_s`` is what
+    making media has taken so far.
     """
 
     path: Path
@@ -56,6 +63,22 @@ class ToRead:
     size: int
     name: str = ""
     member: tuple[str, ...] = ()
+    known: tuple[PlacedText, ...] = ()
+    given_up: str = ""
+    spent_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Media of a file whose texts are wanted before it can be read: ask for it again with these among ``known``.
+
+    They are numbered by ``reader``; ``sha256`` is of the bytes that were read, and ``seconds`` is what this took.
+    """
+
+    wants: tuple[Want, ...]
+    reader: str
+    sha256: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +104,8 @@ class ReadingLimits:
             timeout_s=self.timeout_s * (1 + file.size / (20 * _MB)),
             max_bytes=self.memory_mb * _MB + 20 * file.size,
             max_chars=self.chars + 20 * file.size,
+            known=file.known,
+            given_up=file.given_up,
         )
 
 
@@ -88,13 +113,19 @@ class IsolatedReaders:
     """Processes that read files; started when a file needs one, ended by ``close``. For use from any thread.
 
     ``reader`` names the function they call: ``ingest.readers:read`` or one with its signature. ``n_ahead`` announced
-    files are read before they are asked for.
+    files are read before they are asked for. ``served`` are the kinds of media that somebody reads.
     """
 
     def __init__(
-        self, limits: ReadingLimits | None = None, *, reader: str = "ingest.readers:read", n_ahead: int | None = None
+        self,
+        limits: ReadingLimits | None = None,
+        *,
+        reader: str = "ingest.readers:read",
+        n_ahead: int | None = None,
+        served: Sequence[ServedKind] = (),
     ) -> None:
         self._limits = limits or ReadingLimits()
+        self._served = tuple(served)
         self._reader = reader
         self._n_ahead = max(1, min(_MAX_AHEAD, _n_processors() - 1)) if n_ahead is None else n_ahead
         self._announced: Iterator[Request] = iter(())
@@ -129,18 +160,20 @@ class IsolatedReaders:
         """
         with self._changing:
             small = (file for file in files if file.size <= _MAX_BYTES_AHEAD)
-            self._announced = (self._limits.request(file) for file in small)
+            self._announced = (self._request(file) for file in small)
 
-    def read(self, file: ToRead) -> Document:
-        """Read a file. Waits for it, one file for each thread that asks.
+    def read(self, file: ToRead) -> Document | Wanted:
+        """Read a file, or say what is wanted first. Waits for it, one file for each thread that asks.
 
-        Raises UnsupportedFormatError and DocumentReadError as the reader does, DocumentReadError where the file breaks
-        a limit or the reader, RagError where no process can be started.
+        A file whose media break a limit or the reader is read without them. Raises UnsupportedFormatError and
+        DocumentReadError as the reader does, DocumentReadError where the file breaks a limit or the reader, RagError
+        where no process can be started.
         """
-        request = self._limits.request(file)
+        request = self._request(file)
+        began = time.monotonic()
         with self._changing:
             self._read_ahead()
-            child = self._ahead.pop(request, None) or self._sent(request)
+            child = self._ahead.pop(_without_texts(request), None) or self._sent(request)
             self._read_ahead()
         reply = self._reply(child)
         if child.n_read > 1 and (reply is None or reply.outcome == "memory") and not child.timed_out:
@@ -148,14 +181,32 @@ class IsolatedReaders:
             with self._changing:
                 child = self._sent(request, fresh=True)
             reply = self._reply(child)
+        if (reply is None or reply.outcome == "memory") and child.is_making and not self._closed:
+            return self.read(replace(file, given_up=_why_given_up(child, reply, request)))
         if reply is None:
             raise self._broken(child, request)
+        if reply.outcome == "media":
+            return Wanted(reply.wants, reply.reader, reply.sha256, time.monotonic() - began)
         return _document(reply, request)
+
+    def again(self, file: ToRead, wanted: Wanted, texts: Iterable[PlacedText]) -> ToRead:
+        """Return a file to be read once more, with texts that were wanted.
+
+        Nothing more is asked for where making media takes longer on average than a tenth of what a file may take.
+        """
+        known, spent_s = (*file.known, *texts), file.spent_s + wanted.seconds
+        allowed_s = self._limits.request(file).timeout_s * (1 + len(known) / 10)
+        why = f"drawing {len(known):,} of them has taken {spent_s:.0f} s (ingest.parse_timeout_s)"
+        return replace(file, known=known, spent_s=spent_s, given_up=why if spent_s > allowed_s else "")
+
+    def _request(self, file: ToRead) -> Request:
+        return replace(self._limits.request(file), served=self._served)
 
     def _read_ahead(self) -> None:
         while len(self._ahead) < self._n_ahead and (request := next(self._announced, None)) is not None:
-            if request not in self._ahead:
-                self._ahead[request] = self._sent(request)
+            key = _without_texts(request)
+            if key not in self._ahead:
+                self._ahead[key] = self._sent(request)
 
     def _sent(self, request: Request, *, fresh: bool = False) -> _Child:
         """Return a process that was given the request."""
@@ -212,6 +263,20 @@ class IsolatedReaders:
         )
 
 
+def _without_texts(request: Request) -> Request:
+    """Return what a file is known by that was sent ahead: another may have brought more texts of it since."""
+    return replace(request, known=())
+
+
+def _why_given_up(child: _Child, reply: Reply | None, request: Request) -> str:
+    """Return why a file is read without its media: making them broke what reads it."""
+    if reply is not None:
+        return f"drawing them takes more than {request.max_bytes // _MB:,} MB of memory (ingest.parse_memory_mb)"
+    if child.timed_out:
+        return f"one was not drawn within {request.timeout_s:.0f} s (ingest.parse_timeout_s)"
+    return f"drawing them ended the reader ({_ending(child.exit_code)})"
+
+
 def _document(reply: Reply, request: Request) -> Document:
     if reply.document is not None:
         return reply.document
@@ -240,6 +305,7 @@ class _Child:
     def __init__(self, reader: str) -> None:
         self.n_read = 0
         self.timed_out = False
+        self.is_making = False
         self.exit_code: int | None = None
         self._ready = False
         self._sent_junk = False
@@ -266,6 +332,7 @@ class _Child:
     def send(self, request: Request) -> None:
         """Give it a file to read; it may still be starting."""
         self.n_read += 1
+        self.is_making = False
         self._sent_at = time.monotonic()
         self._timeout_s = request.timeout_s
         self._max_reply_bytes = 4 * request.max_chars + _REPLY_OVERHEAD_BYTES
@@ -280,16 +347,22 @@ class _Child:
         if not self._ready:
             self._await_start()
             self._sent_at = time.monotonic()
-        try:
-            reply = self._replies.get(timeout=max(self._sent_at + self._timeout_s - time.monotonic(), 0))
-        except queue.Empty:
-            self.timed_out = True
-            reply = None
+        reply = self._next()
+        if reply is not None and reply.outcome == "making":
+            self.is_making = True
+            reply = self._next()
         if reply is None and not self.timed_out and not self._sent_junk:
             with contextlib.suppress(subprocess.TimeoutExpired):  # it is dying, and how is worth knowing
                 self.exit_code = self._process.wait(_DYING_S)
             self.timed_out = self.exit_code == -getattr(signal, "SIGALRM", 0) != 0
         return reply
+
+    def _next(self) -> Reply | None:
+        try:
+            return self._replies.get(timeout=max(self._sent_at + self._timeout_s - time.monotonic(), 0))
+        except queue.Empty:
+            self.timed_out = True
+            return None
 
     def _await_start(self) -> None:
         try:
@@ -353,9 +426,9 @@ class _ReplyUnpickler(pickle.Unpickler):
     """Makes replies and the dataclasses of documents and nothing else: a parser taken over cannot send code here."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("rag.types", "ingest.child") and name.isidentifier():
+        if module in ("rag.types", "ingest.child", "ingest.readers.media") and name.isidentifier():
             found = super().find_class(module, name)
-            if isinstance(found, type) and found.__module__ == module:
+            if isinstance(found, type) and found.__module__ == module and is_dataclass(found):
                 return found
         raise pickle.UnpicklingError(f"{module}.{name} is no part of a document")
 
@@ -366,7 +439,20 @@ def _load(message: bytes) -> Reply | None:
         reply = _ReplyUnpickler(io.BytesIO(message)).load()
     except Exception:  # a process that was taken over may send anything
         return None
-    return reply if isinstance(reply, Reply) else None
+    return reply if isinstance(reply, Reply) and all(map(_is_sound, reply.wants)) else None
+
+
+def _is_sound(want: object) -> bool:
+    """Tell whether a want is what its type says: unpickling does not look."""
+    if not isinstance(want, Want) or want.kind not in get_args(MediaKind) or not isinstance(want.place, int):
+        return False
+    medium = want.medium
+    return medium is None or (
+        isinstance(medium, Medium)
+        and medium.kind == want.kind
+        and isinstance(medium.data, bytes)
+        and medium.media_type in MEDIA_TYPES
+    )
 
 
 def _ending(exit_code: int | None) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from index.records import LedgerEntry
 from ingest.sources import Found
+from rag.types import MediaKind
 
-__all__ = ["Known", "Plan", "Work", "plan_changes", "triage"]
+__all__ = ["Known", "Plan", "Work", "plan_changes", "reader_of", "reader_today", "triage"]
 
 RACY_NS = 2_000_000_000
 """A file that changed less than this before it was last looked at may have changed again within the same timestamp."""
@@ -40,6 +41,29 @@ class Plan:
     work: tuple[Work, ...]
     known: tuple[Known, ...]
     remove: tuple[str, ...]
+
+
+_WITHOUT = " without "
+
+
+def reader_of(reader: str, unread: Iterable[MediaKind]) -> str:
+    """Return what the ledger calls the reader of a file that has kinds of media which nobody was there to read.
+
+    >>> reader_of("pdf/2", ["page"])
+    'pdf/2 without page'
+    """
+    kinds = ", ".join(sorted(unread))
+    return f"{reader}{_WITHOUT}{kinds}" if kinds else reader
+
+
+def reader_today(reader: str, recorded: str, served: Collection[MediaKind]) -> str:
+    """Return what the ledger would call a file's reader now that media of these kinds are served.
+
+    It differs from ``recorded`` where a file has to be read again: by a new version of its reader, or because somebody
+    reads now what nobody did. Another reader of the same media is no reason: what is read stays so until a rebuild.
+    """
+    name, _, kinds = recorded.partition(_WITHOUT)
+    return recorded if name == reader and kinds and not set(kinds.split(", ")) & set(served) else reader
 
 
 def triage(

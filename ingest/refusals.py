@@ -12,12 +12,12 @@ from typing import Literal
 
 from rag.errors import (
     AuthenticationError,
-    EmbeddingError,
     EmbeddingInputError,
     EndpointError,
     EndpointTimeoutError,
     EndpointUnreachableError,
     QuotaExhaustedError,
+    RagError,
     RateLimitError,
 )
 
@@ -30,7 +30,7 @@ RefusalKind = Literal[
     "request_tokens",  # too many tokens in a request
     "input_tokens",  # a text is too long
     "size",  # too large, in a way that is not said
-    "malformed",  # answered with something that is not one vector a text
+    "malformed",  # answered with something that is no answer: not one vector a text, say
     "input",  # something is wrong with a text
     "hopeless",  # nothing that is sent would be answered
 ]
@@ -97,7 +97,7 @@ _BAD_INPUT = frozenset({400, 422})
 _NUMBER = re.compile(r"(?<![\w.-])(?:\d{1,3}(?:,\d{3})+|\d+)(?![\w-])", re.ASCII)
 
 
-def refusal_of(error: EmbeddingError) -> Refusal:
+def refusal_of(error: RagError) -> Refusal:
     """Return what a failed request means."""
     if isinstance(error, EmbeddingInputError):
         return Refusal("input")

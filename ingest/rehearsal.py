@@ -6,19 +6,31 @@ So a dry run is the run itself, on real files and a real ledger: what it finds i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from index.collection import Collection
+from index.reading_store import ReadingStore
 from index.records import CollectionConfig, LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from index.writer import Replacement, free_prefix
 from ingest.embedding import Filled
+from ingest.isolation import Wanted
+from ingest.media import STAND_IN, KnownMedia, OnRead
 from ingest.packing import pack
-from rag.types import Chunk, EmbeddingLimits, content_address
+from rag.contracts import MediaReader
+from rag.types import (
+    Chunk,
+    EmbeddingLimits,
+    MediaKind,
+    MediaProfile,
+    MediaText,
+    PlacedText,
+    content_address,
+)
 
-__all__ = ["HasId", "Rehearsal", "RehearsedTexts", "n_requests"]
+__all__ = ["HasId", "Rehearsal", "RehearsedMedia", "RehearsedTexts", "n_requests"]
 
 
 class HasId(Protocol):
@@ -97,6 +109,45 @@ class RehearsedTexts:
         self._counted.update(new)
         self.sizes += [sizes[address] for address in new]
         return Filled(len(new), sum(sizes[address] for address in new))
+
+
+class RehearsedMedia:
+    """Counts the media that would be read, each once, instead of reading them; ``STAND_IN`` takes the place of a text.
+
+    ``store`` is None where there is none. ``on_read`` hears of each, with about what reading it would take.
+    """
+
+    def __init__(self, readers: Mapping[MediaKind, MediaReader], store: ReadingStore | None) -> None:
+        self._readers = readers
+        self._known = KnownMedia(readers, store)
+        self._counted: set[tuple[str, bytes]] = set()
+        self.on_read: OnRead = lambda kind, reader, text, *, is_new: None
+
+    @property
+    def profiles(self) -> Mapping[MediaKind, MediaProfile]:
+        return self._known.profiles
+
+    def known(self, file: str) -> tuple[PlacedText, ...]:
+        return self._known.known(file)
+
+    async def texts(self, wanted: Wanted, *, file: str) -> list[PlacedText]:
+        """Return what is known of a file's media, and stand-ins for the rest."""
+        texts = await asyncio.to_thread(self._known.read_before, wanted.wants)
+        placed: list[PlacedText] = []
+        for want in wanted.wants:
+            text = texts.get(want, STAND_IN)
+            placed.append(PlacedText(want.kind, want.place, wanted.reader, text))
+            if want.medium is None:
+                continue
+            reader = self._readers[want.kind]
+            key = (reader.profile.identity, want.medium.address)
+            is_new = text is STAND_IN and key not in self._counted
+            if is_new:
+                self._counted.add(key)
+                text = MediaText("", usage=reader.expected_usage(want.medium))
+            if is_new or text is not STAND_IN:
+                self.on_read(want.kind, reader.profile, text, is_new=is_new)
+        return placed
 
 
 def n_requests(sizes: Sequence[int], limits: EmbeddingLimits) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-__all__ = ["Change", "FileResult", "FileState", "IngestReport"]
+from rag.prices import UsagePrice
+from rag.types import MediaKind, MediaText, MediaUsage
+
+__all__ = ["Change", "FileResult", "FileState", "IngestReport", "MediaCount"]
 
 FileState = Literal["indexed", "unchanged", "empty", "failed", "unsupported", "skipped"]
 Change = Literal["new", "changed", "renamed"]
@@ -38,14 +41,55 @@ class FileResult:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaCount:
+    """The media of one kind that one reader has read: ``n_read`` now, with ``usage``, and ``n_known`` before.
+
+    ``known_usage`` is what the latter took when they were read. ``n_refused`` of both have no text, because the reader
+    refuses them for good. ``price`` is None where it is not known.
+    """
+
+    kind: MediaKind
+    reader: str
+    n_read: int = 0
+    n_known: int = 0
+    n_refused: int = 0
+    usage: MediaUsage = field(default_factory=MediaUsage)
+    known_usage: MediaUsage = field(default_factory=MediaUsage)
+    price: UsagePrice | None = None
+
+    def with_text(self, text: MediaText, *, is_new: bool) -> MediaCount:
+        """Return the count with one more."""
+        count = replace(self, n_refused=self.n_refused + bool(text.refusal))
+        if is_new:
+            return replace(count, n_read=self.n_read + 1, usage=self.usage + text.usage)
+        return replace(count, n_known=self.n_known + 1, known_usage=self.known_usage + text.usage)
+
+    @property
+    def cost(self) -> float | None:
+        """What was paid now; None where the price is not known."""
+        return None if self.price is None else self.usage.cost(self.price)
+
+    @property
+    def saved(self) -> float | None:
+        """What was not paid again; None where the price is not known."""
+        return None if self.price is None else self.known_usage.cost(self.price)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the count as plain values."""
+        currency = self.price.currency if self.price else ""
+        return {**asdict(self), "cost": self.cost, "saved": self.saved, "currency": currency}
+
+
+@dataclass(frozen=True, slots=True)
 class IngestReport:
     """A run: the files in order of path, the documents it removed, and what it cost.
 
     ``n_texts_embedded`` were sent to the embedder; ``n_texts_unreadable`` of them are in a language that it does not
     read, have no vector, and are found by keywords only. ``n_texts_reused`` are the chunks of the files indexed now
     whose vectors were paid for before, or by another chunk of this run, and ``n_tokens_reused`` their tokens; both are
-    0 for a run by batches, which cannot tell them from what a batch has paid for. ``cost`` is what the embedded tokens
-    cost, None where the price is not known; ``currency`` is "" for the embedded model.
+    0 for a run by batches, which cannot tell them from what a batch has paid for. ``media`` is what was read of pages,
+    pictures and recordings. ``embedding_cost`` is what the embedded tokens cost, and ``cost`` all of it; None where a
+    price is not known. ``currency`` is "" where nothing but embedded models and programs worked.
     ``stopped`` is the reason why the run ended before all files were read ("" otherwise); files it did not reach are
     listed as failed and retriable.
     """
@@ -63,6 +107,8 @@ class IngestReport:
     n_tokens_reused: int = 0
     cost: float | None = None
     currency: str = ""
+    media: tuple[MediaCount, ...] = ()
+    embedding_cost: float | None = None
 
     @property
     def counts(self) -> Mapping[FileState, int]:
@@ -81,4 +127,5 @@ class IngestReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
-        return {**asdict(self), "counts": dict(self.counts), "exit_code": self.exit_code}
+        media = [count.to_json() for count in self.media]
+        return {**asdict(self), "media": media, "counts": dict(self.counts), "exit_code": self.exit_code}

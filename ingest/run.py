@@ -17,25 +17,28 @@ from pathlib import Path
 from typing import Protocol
 
 from index.collection import Collection
+from index.reading_store import ReadingStore
 from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from index.writer import Replacement, Writer
 from ingest.chunking import chunk, headless_tables
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
-from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead
-from ingest.plan import Work
+from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead, Wanted
+from ingest.media import STAND_IN, MediaSource, MediaTexts, served_kinds
+from ingest.media_sending import MediaStoppedError
+from ingest.plan import Work, reader_of
 from ingest.readers import reader_name
-from ingest.rehearsal import Rehearsal, RehearsedTexts
+from ingest.rehearsal import Rehearsal, RehearsedMedia, RehearsedTexts
 from ingest.report import Change, FileResult, FileState, IngestReport
 from ingest.roots import Scope, scope_of
 from ingest.sources import WalkRules
 from ingest.survey import Survey
 from ingest.tally import IngestProgress, Tally
 from ingest.together import Together
-from rag.contracts import Embedder, Tokenizer
-from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
-from rag.types import Chunk, Document, EmbeddingLimits
+from rag.contracts import Embedder, MediaReader, Tokenizer
+from rag.errors import DocumentReadError, EmbeddingError, MediaError, RagError, UnsupportedFormatError
+from rag.types import Chunk, Document, EmbeddingLimits, MediaKind
 
 __all__ = ["Intake", "TextQueue", "ingest", "rehearse"]
 
@@ -44,6 +47,9 @@ MAX_TOKENS_WAITING = 1_000_000
 
 TURN_S = 0.05
 """How long files are read and cut before what came of them is handed on; small files would cost more to hand on."""
+
+MAX_FILES_WITH_MEDIA = 3
+"""Files whose media may be read at once, while others go on; each holds up to 32 MB of them."""
 
 
 class TextQueue(Protocol):
@@ -64,9 +70,23 @@ class _Prepared:
     def n_tokens(self) -> int:
         return sum(chunk.n_tokens for chunk in self.chunks)
 
+    def without(self, n_media: int) -> _Prepared:
+        """Return the file as a dry run shows it, whose media would be read first."""
+        said = f"{n_media:,} pages, pictures or recordings are read first; their text is not in these figures"
+        return dataclasses.replace(self, document=dataclasses.replace(self.document, warnings=(said,)))
 
-_Outcome = _Prepared | DocumentReadError | None
-"""What came of reading and cutting a file; None where the run had been stopped."""
+
+_Outcome = _Prepared | Wanted | DocumentReadError
+"""What came of reading and cutting a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """A file with what came of it; without, where the run had been stopped before."""
+
+    work: Work
+    file: ToRead | None = None
+    outcome: _Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +118,15 @@ async def ingest(
     embedder: Embedder,
     tokenizer: Tokenizer,
     queue: TextQueue | None = None,
+    media: Mapping[MediaKind, MediaReader] | None = None,
+    readings: ReadingStore | None = None,
     spending: Spending | None = None,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> IngestReport:
     """Bring ``collection`` in step with the files of ``intake`` (a folder, or one file) and report on each.
 
     Documents of other roots are left alone. ``queue`` takes the texts in place of one that embeds them at once.
+    ``media`` says who reads which media, and ``readings`` keeps what they have read; without it nobody does.
     ``spending`` is the price, and the limit on what is embedded at once; several runs may share it.
 
     Raises CollectionLockedError when somebody else writes, RagError when the root is missing or the disk is full; a
@@ -113,19 +136,26 @@ async def ingest(
     spending = spending or Spending(None)
     tally = Tally(spending, on_progress)
     limits = embedder.profile.limits
-    with collection.writer(f"rag ingest {intake.path}") as writer, IsolatedReaders(intake.limits) as readers:
+    with collection.writer(f"rag ingest {intake.path}") as writer:
         scope = intake.scope(collection.ledger())
         async with AsyncExitStack() as stack:
+            texts = _media_texts(spending.metered_media(media or {}), readings, tally)
+            if texts is not None:
+                stack.push_async_callback(texts.aclose)
             if queue is None:
                 own = _embedding_queue(collection, vectors, spending.metered(embedder, tokenizer), tokenizer, tally)
                 stack.push_async_callback(own.aclose)
                 queue = own
             survey = Survey(scope, collection, writer, tally)
-            run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits)
+            readers = stack.enter_context(
+                IsolatedReaders(intake.limits, served=served_kinds(texts.profiles) if texts else ())
+            )
+            run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits, texts)
             await run.execute(_without(intake.library, scope.root, intake.rules))
         report = tally.report(str(scope.root), collection.name, time.monotonic() - started)
         kept = {name: getattr(report, name) for name in _KEPT}
-        writer.record_run({"root": scope.key, "counts": dict(report.counts), **kept})
+        media_read = [count.to_json() for count in report.media]
+        writer.record_run({"root": scope.key, "counts": dict(report.counts), **kept, "media": media_read})
     return report
 
 
@@ -140,19 +170,22 @@ async def rehearse(
     texts: RehearsedTexts,
     limits: EmbeddingLimits,
     tokenizer: Tokenizer,
+    media: RehearsedMedia | None = None,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> IngestReport:
     """Return the report that ``ingest`` would end with if every text could be embedded; embed and change nothing.
 
-    Takes no lock. The files' ``n_tokens_embedded`` are what would be sent, as the tokenizer counts it. ``limits`` are
-    the embedder's.
+    A file with media that would be read counts as indexed, with the text that it has without them. Takes no lock. The
+    files' ``n_tokens_embedded`` are what would be sent, as the tokenizer counts it. ``limits`` are the embedder's.
     """
     started = time.monotonic()
     tally = Tally(Spending(None), on_progress)
-    with IsolatedReaders(intake.limits) as readers:
+    if media is not None:
+        media.on_read = tally.media_read
+    with IsolatedReaders(intake.limits, served=served_kinds(media.profiles) if media else ()) as readers:
         scope = intake.scope(rehearsal.ledger())
         survey = Survey(scope, rehearsal, rehearsal, tally)
-        run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits)
+        run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits, media)
         await run.execute(_without(intake.library, scope.root, intake.rules))
     return tally.report(str(scope.root), rehearsal.name, time.monotonic() - started)
 
@@ -174,17 +207,20 @@ def _embedding_queue(
     return queue
 
 
+def _media_texts(
+    media: Mapping[MediaKind, MediaReader], readings: ReadingStore | None, tally: Tally
+) -> MediaTexts | None:
+    if not media or readings is None:
+        return None
+    return MediaTexts(media, readings, on_read=tally.media_read, on_pause=tally.tell)
+
+
 def _without(library: Path, root: Path, rules: WalkRules) -> WalkRules:
     """Return the rules that also leave out the library, where it lies in the folder that is read."""
     library = library.resolve()
     if library == root or not library.is_relative_to(root):
         return rules
     return dataclasses.replace(rules, exclude=(*rules.exclude, f"/{library.relative_to(root).as_posix()}/"))
-
-
-def _to_read(work: Work) -> ToRead:
-    found = work.found
-    return ToRead(found.path, found.id, found.size, name=found.name, member=found.member)
 
 
 class _Gate:
@@ -219,6 +255,7 @@ class _Run:
         tokenizer: Tokenizer,
         tally: Tally,
         limits: EmbeddingLimits,
+        media: MediaSource | None,
     ) -> None:
         self._survey = survey
         self._collection = collection
@@ -228,64 +265,118 @@ class _Run:
         self._tokenizer = tokenizer
         self._tally = tally
         self._gate = _Gate(2 * limits.concurrency * limits.max_request_tokens + MAX_TOKENS_WAITING)
+        self._media = media
+        self._reading_media = asyncio.Semaphore(MAX_FILES_WITH_MEDIA)
         self._writing = asyncio.Lock()
         self._store = Together(writer.replace_all, lock=self._writing)
 
     async def execute(self, rules: WalkRules) -> None:
-        plan = await asyncio.to_thread(self._survey.plan, rules)
-        self._readers.announce(_to_read(work) for work in plan.work)
+        served = list(self._media.profiles) if self._media else []
+        plan = await asyncio.to_thread(self._survey.plan, rules, served=served)
+        self._readers.announce(self._to_read(work) for work in plan.work)
         try:
             async with asyncio.TaskGroup() as group:
                 works, tell = iter(plan.work), asyncio.get_running_loop().call_soon_threadsafe
-                while outcomes := await asyncio.to_thread(self._prepare_some, works, tell):
-                    for work, outcome in outcomes:
-                        await self._take(work, outcome, group)
+                while some := await asyncio.to_thread(self._look_at_some, works, tell):
+                    for looked in some:
+                        await self._take(looked, group)
         except* RagError as errors:
             raise errors.exceptions[0] from None
         if not self._tally.stopped:
             await asyncio.to_thread(self._survey.remove, plan.remove)
 
-    def _prepare_some(
+    def _look_at_some(
         self, works: Iterator[Work], tell: Callable[[Callable[[str], None], str], object]
-    ) -> list[tuple[Work, _Outcome]]:
+    ) -> list[_Looked]:
         """Read and cut the next files, for a moment: one at least, many where they are small, none at the end."""
         until = time.monotonic() + TURN_S
-        outcomes: list[tuple[Work, _Outcome]] = []
+        looked: list[_Looked] = []
         for work in works:
             tell(self._tally.tell, work.found.id)
-            outcomes.append((work, self._outcome(work)))
+            if self._tally.stopped:
+                looked.append(_Looked(work))
+            else:
+                file = self._to_read(work)
+                looked.append(_Looked(work, file, self._outcome(work, file)))
             if time.monotonic() >= until:
                 break
-        return outcomes
+        return looked
 
-    def _outcome(self, work: Work) -> _Outcome:
-        if self._tally.stopped:
-            return None
+    def _to_read(self, work: Work) -> ToRead:
+        found = work.found
+        known = self._media.known(work.sha256) if self._media else ()
+        return ToRead(found.path, found.id, found.size, name=found.name, member=found.member, known=known)
+
+    def _outcome(self, work: Work, file: ToRead) -> _Outcome:
         try:
-            return self._prepare(work)
+            document = self._readers.read(file)
         except DocumentReadError as error:
             return error
-
-    async def _take(self, work: Work, outcome: _Outcome, group: asyncio.TaskGroup) -> None:
-        """Record what came of a file; where it has chunks, start to embed them, as soon as there is room."""
-        if outcome is None:
-            self._tally.done(FileResult(work.found.id, "failed", f"not reached: {self._tally.stopped}", retriable=True))
-        elif isinstance(outcome, UnsupportedFormatError):
-            await self._close(work, "unsupported", str(outcome), drop_document=True)
-        elif isinstance(outcome, DocumentReadError):
-            await self._close(work, "failed", str(outcome), retriable=outcome.retriable)
-        elif not outcome.chunks:
-            await self._close_empty(outcome)
-        else:
-            self._tally.n_chunks += len(outcome.chunks)
-            await self._gate.enter(outcome.n_tokens)
-            group.create_task(self._embed_and_write(outcome))
-
-    def _prepare(self, work: Work) -> _Prepared:
-        document = self._readers.read(_to_read(work))
+        if isinstance(document, Wanted):
+            return document
         chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
         warnings = (*document.warnings, *headless_tables(document, chunks))
         return _Prepared(work, dataclasses.replace(document, warnings=warnings), chunks)
+
+    async def _take(self, looked: _Looked, group: asyncio.TaskGroup) -> None:
+        """Record what came of a file; what it wants to have read or embedded is begun, as soon as there is room."""
+        work, file = looked.work, looked.file
+        if file is None or looked.outcome is None:
+            self._tally.done(FileResult(work.found.id, "failed", f"not reached: {self._tally.stopped}", retriable=True))
+            return
+        for known in file.known:
+            assert self._media is not None
+            self._tally.media_read(known.kind, self._media.profiles[known.kind], known.text, is_new=False)
+        left = await self._settled(work, looked.outcome)
+        if isinstance(left, Wanted):
+            await self._reading_media.acquire()
+            group.create_task(self._read_media(work, file, left))
+        elif left is not None:
+            await self._gate.enter(left.n_tokens)
+            group.create_task(self._embed_and_write(left))
+
+    async def _settled(self, work: Work, outcome: _Outcome, *, n_unread: int = 0) -> _Prepared | Wanted | None:
+        """Return what is left to do for a file; None where it ended here, in a state of its own.
+
+        ``n_unread`` media of it stand for others in a rehearsal: what becomes of them is not known.
+        """
+        if isinstance(outcome, UnsupportedFormatError):
+            await self._close(work, "unsupported", str(outcome), drop_document=True)
+        elif isinstance(outcome, DocumentReadError):
+            await self._close(work, "failed", str(outcome), retriable=outcome.retriable)
+        elif isinstance(outcome, Wanted):
+            return outcome
+        else:
+            self._tally.n_chunks += len(outcome.chunks)
+            if n_unread:
+                return outcome.without(n_unread)
+            if outcome.chunks:
+                return outcome
+            await self._close_empty(outcome)
+        return None
+
+    async def _read_media(self, work: Work, file: ToRead, wanted: Wanted) -> None:
+        """Have the media of a file read, in as many rounds as it takes, and go on with it."""
+        assert self._media is not None
+        left: _Prepared | Wanted | None = wanted
+        n_unread = 0
+        try:
+            while isinstance(left, Wanted):
+                texts = await self._media.texts(left, file=work.sha256)
+                n_unread += sum(placed.text is STAND_IN for placed in texts)
+                file = self._readers.again(file, left, texts)
+                outcome = await asyncio.to_thread(self._outcome, work, file)
+                left = await self._settled(work, outcome, n_unread=n_unread)
+        except MediaError as error:
+            if isinstance(error, MediaStoppedError):
+                self._tally.stopped = str(error)
+            await self._close(work, "failed", str(error), retriable=True)
+            return
+        finally:
+            self._reading_media.release()
+        if left is not None:
+            await self._gate.enter(left.n_tokens)
+            await self._embed_and_write(left)
 
     async def _embed_and_write(self, prepared: _Prepared) -> None:
         try:
@@ -364,6 +455,6 @@ class _Run:
             n_chunks=result.n_chunks,
             n_tokens=result.n_tokens,
             warnings=result.warnings,
-            reader=reader_name(found.name),
+            reader=reader_of(reader_name(found.name), document.unread if document else ()),
             updated_at=time.time(),
         )

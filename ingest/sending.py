@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ingest.pacing import Pacer, Ticket
 from ingest.refusals import Refusal, refusal_of
+from ingest.turns import Turns
 from rag.contracts import Embedder
-from rag.errors import EmbeddingError, EndpointTimeoutError, EndpointUnreachableError
+from rag.errors import EmbeddingError, EndpointTimeoutError, EndpointUnreachableError, RagError
 from rag.types import EmbeddingLimits, Embeddings
 
-__all__ = ["EmbeddingStatus", "EmbeddingStoppedError", "PacedSender"]
+__all__ = ["FIRST_PATIENCE_S", "EmbeddingStatus", "EmbeddingStoppedError", "PacedSender", "trouble"]
 
 FIRST_PATIENCE_S = 30.0
 """Patience with an address where nobody has answered yet: it is more likely wrong than busy."""
 MAX_BAD_TEXTS_IN_A_ROW = 50
 MAX_BAD_TEXTS_AT_FIRST = 5
 """Texts that may fail, each alone, before the endpoint is thought to refuse everything; fewer where none succeeded."""
-TELL_EVERY_S = 1.0
 
 
 class EmbeddingStoppedError(EmbeddingError):
@@ -61,10 +59,7 @@ class PacedSender:
         self._patience_s = limits.patience_s
         self._pacer = Pacer(first=limits.concurrency, most=limits.max_concurrency or limits.concurrency, clock=clock)
         self._n_waiting = n_waiting
-        self._on_pause = on_pause
-        self._clock = clock
-        self._told_at = clock()
-        self._changed = asyncio.Event()
+        self._turns = Turns(self._pacer, on_pause=on_pause, check=self._raise_if_stopped, clock=clock)
         self._n_bad_in_a_row = 0
         self.n_succeeded = 0
         self.stopped: EmbeddingStoppedError | None = None
@@ -86,7 +81,7 @@ class PacedSender:
         """
         malformed_before = False
         while True:
-            ticket = await self._turn(n_tokens)
+            ticket = await self._turns.next(n_tokens)
             try:
                 embeddings = await self._embedder.embed(texts, kind="document")
             except EmbeddingError as error:
@@ -104,7 +99,7 @@ class PacedSender:
                 self._n_bad_in_a_row = 0
                 return embeddings
             finally:
-                self._changed.set()
+                self._turns.changed()
 
     def note_bad_text(self, error: EmbeddingError) -> None:
         """Take in that a text has failed alone; raises EmbeddingStoppedError when all that is sent seems to."""
@@ -114,27 +109,12 @@ class PacedSender:
             self._stop(f"the last {self._n_bad_in_a_row} texts were each refused, so more would be: {error}", error)
             self._raise_if_stopped()
 
-    async def _turn(self, n_tokens: int) -> Ticket:
-        """Return once a request of this size may start."""
-        while True:
-            self._raise_if_stopped()
-            wait_s = self._pacer.wait_s(n_tokens)
-            if wait_s <= 0:
-                return self._pacer.start(n_tokens)
-            if self._pacer.paused_s > 0 and self._clock() - self._told_at >= TELL_EVERY_S:
-                self._told_at = self._clock()
-                self._on_pause()
-            self._changed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(wait_s, TELL_EVERY_S)):
-                    await self._changed.wait()
-
     def _note(self, error: EmbeddingError, refusal: Refusal, ticket: Ticket) -> bool:
         """Tell the pacer, and stop where there is no hope; return whether the same request may succeed later."""
         if refusal.kind == "rate":
             self._pacer.refuse(ticket, retry_after_s=refusal.retry_after_s)
         elif refusal.kind == "trouble":
-            self._pacer.fail(ticket, _trouble(error), retry_after_s=refusal.retry_after_s)
+            self._pacer.fail(ticket, trouble(error), retry_after_s=refusal.retry_after_s)
         else:
             self._pacer.end(ticket)
             if refusal.kind == "hopeless":
@@ -164,14 +144,14 @@ class PacedSender:
         if self.stopped is None:
             self.stopped = EmbeddingStoppedError(message)
             self.stopped.__cause__ = error.__cause__
-        self._changed.set()
+        self._turns.changed()
 
     def _raise_if_stopped(self) -> None:
         if self.stopped is not None:
             raise EmbeddingStoppedError(str(self.stopped)) from self.stopped.__cause__
 
 
-def _trouble(error: EmbeddingError) -> str:
+def trouble(error: RagError) -> str:
     """Return the reason for a pause in a few words."""
     if isinstance(error.__cause__, EndpointUnreachableError):
         return "out of reach"

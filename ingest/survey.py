@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
+from collections.abc import Collection as Kinds
 from collections.abc import Iterable, Sequence
 
 from index.collection import Collection
 from index.records import LedgerEntry
 from index.writer import Writer
-from ingest.plan import Known, Plan, plan_changes, triage
+from ingest.plan import Known, Plan, plan_changes, reader_today, triage
 from ingest.readers import reader_name
 from ingest.rehearsal import Rehearsal
 from ingest.report import FileResult, FileState
 from ingest.roots import Scope, is_under
 from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
 from ingest.tally import Tally
+from rag.types import MediaKind
 
 __all__ = ["Survey"]
 
@@ -38,8 +40,8 @@ class Survey:
         self._tally = tally
         self._prefix = ""
 
-    def plan(self, rules: WalkRules) -> Plan:
-        """Walk, compare with the ledger, and return what is to be done."""
+    def plan(self, rules: WalkRules, *, served: Kinds[MediaKind] = ()) -> Plan:
+        """Walk, compare with the ledger, and return what is to be done. ``served`` are the media that can be read."""
         everything = self._collection.ledger()
         self.held = {info.id for info in self._collection.documents()}
         ledger = {path: entry for path, entry in everything.items() if self._is_ours(entry)}
@@ -59,7 +61,10 @@ class Survey:
                 out_of_sight.append(item.id)
         keep = {path for path in ledger if any(is_under(path, folder) for folder in out_of_sight)}
         keep |= {path for path in ledger if not self._covers(path)} | set(self._tally.files)
-        readers = {file.id: reader_name(file.name) for file in found}
+        readers = {
+            file.id: reader_today(reader_name(file.name), ledger[file.id].reader if file.id in ledger else "", served)
+            for file in found
+        }
         known, unsure = triage(found, ledger, readers)
         plan = plan_changes(known, list(self._hashed(unsure)), ledger, readers, keep=keep)
         self._tally.n_files = len(self._tally.files) + len(plan.known) + len(plan.work)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingStatus
-from ingest.report import FileResult, IngestReport
-from rag.types import Embeddings
+from ingest.report import FileResult, IngestReport, MediaCount
+from rag.types import Embeddings, MediaKind, MediaProfile, MediaText
 
 __all__ = ["IngestProgress", "Tally"]
 
@@ -17,8 +17,8 @@ __all__ = ["IngestProgress", "Tally"]
 class IngestProgress:
     """How far a run is. ``n_texts_embedded`` of ``n_chunks`` were sent and came back; ``path`` was looked at last.
 
-    ``cost`` is what they cost, None where the price is not known (see IngestReport). ``embedding`` tells what waits for
-    the endpoint.
+    ``n_media_read`` pages, pictures and recordings were read now. ``cost`` is what all that costs, None where a price
+    is not known (see IngestReport). ``embedding`` tells what waits for the endpoint.
     """
 
     n_files: int
@@ -30,6 +30,7 @@ class IngestProgress:
     cost: float | None = None
     currency: str = ""
     embedding: EmbeddingStatus | None = None
+    n_media_read: int = 0
 
 
 class Tally:
@@ -52,6 +53,7 @@ class Tally:
         self._n_texts_unreadable = 0
         self._n_texts_reused = 0
         self._n_tokens_reused = 0
+        self._media: dict[tuple[str, str], MediaCount] = {}
 
     def done(self, result: FileResult) -> None:
         """Note the one state that a path ended in."""
@@ -71,6 +73,19 @@ class Tally:
             self._n_texts_reused += n_texts
             self._n_tokens_reused += n_tokens
 
+    def media_read(self, kind: MediaKind, reader: MediaProfile, text: MediaText, *, is_new: bool) -> None:
+        """Add a medium whose text a file has got; ``is_new`` where it was read now."""
+        key = (kind, reader.title)
+        count = self._media.get(key) or MediaCount(kind, reader.title, price=reader.price)
+        self._media[key] = count.with_text(text, is_new=is_new)
+        if is_new:
+            self.tell()
+
+    @property
+    def media(self) -> tuple[MediaCount, ...]:
+        """What was read of media, by kind and reader."""
+        return tuple(self._media[key] for key in sorted(self._media))
+
     def tell(self, path: str = "") -> None:
         """Show how far the run is."""
         self._on_progress(
@@ -81,9 +96,10 @@ class Tally:
                 n_texts_embedded=self._n_texts_embedded,
                 n_tokens_embedded=self._n_tokens_embedded,
                 path=path,
-                cost=self._spending.cost(self._n_tokens_embedded),
+                cost=self._spending.total(self._n_tokens_embedded, self.media),
                 currency=self._spending.currency,
                 embedding=self.embedding() if self.embedding else None,
+                n_media_read=sum(count.n_read for count in self._media.values()),
             )
         )
 
@@ -101,6 +117,8 @@ class Tally:
             stopped=self.stopped,
             n_texts_reused=self._n_texts_reused,
             n_tokens_reused=self._n_tokens_reused,
-            cost=self._spending.cost(self._n_tokens_embedded),
+            embedding_cost=self._spending.cost(self._n_tokens_embedded),
+            cost=self._spending.total(self._n_tokens_embedded, self.media),
             currency=self._spending.currency,
+            media=self.media,
         )

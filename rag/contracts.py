@@ -13,13 +13,27 @@ from rag.types import (
     Embeddings,
     GenerationEvent,
     GenerationSettings,
+    MediaProfile,
+    MediaText,
+    MediaUsage,
+    Medium,
     ModerationVerdict,
     Prompt,
     Retrieval,
     TextKind,
 )
 
-__all__ = ["ABSTENTION", "DocumentStore", "Embedder", "Generator", "Moderator", "Reranker", "Retriever", "Tokenizer"]
+__all__ = [
+    "ABSTENTION",
+    "DocumentStore",
+    "Embedder",
+    "Generator",
+    "MediaReader",
+    "Moderator",
+    "Reranker",
+    "Retriever",
+    "Tokenizer",
+]
 
 ABSTENTION = "NOT_IN_DOCUMENTS"
 """What a generator writes, and nothing else, when the sources do not answer the question."""
@@ -87,6 +101,25 @@ class Generator(Protocol):
 
     def generate(self, prompt: Prompt, *, settings: GenerationSettings) -> AsyncIterator[GenerationEvent]:
         """Yield the text. Raises GenerationError. Closing the iterator stops the upstream call."""
+        ...
+
+
+class MediaReader(Protocol):
+    """Reads media of one kind: text off a page, what a picture shows, what is said in a recording."""
+
+    @property
+    def profile(self) -> MediaProfile: ...
+
+    async def read(self, medium: Medium) -> MediaText:
+        """Return the text of a medium within ``profile.limits``; times in it count from its beginning.
+
+        Asked once for a medium: whoever asks for many has a pace, and must hear of every refusal. Raises MediaError
+        with the cause chained, MediaRefusedError where the medium can never be read.
+        """
+        ...
+
+    def expected_usage(self, medium: Medium) -> MediaUsage:
+        """Return about what reading a medium will take, asking nobody."""
         ...
 
 

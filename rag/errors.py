@@ -24,6 +24,8 @@ __all__ = [
     "EndpointUnreachableError",
     "GenerationError",
     "IndexMismatchError",
+    "MediaError",
+    "MediaRefusedError",
     "ModerationError",
     "QuestionError",
     "QuestionSetError",
@@ -160,6 +162,21 @@ class RerankError(RagError):
 
 class GenerationError(RagError):
     """An answer could not be generated; the cause is chained."""
+
+
+class MediaError(RagError):
+    """A page, a picture or a recording could not be read for now; the cause is chained."""
+
+
+class MediaRefusedError(MediaError):
+    """It is not read: the reader refuses it, whenever it is asked.
+
+    Unless ``lasting``, another time may be better (it took too long, say), and the refusal is not remembered.
+    """
+
+    def __init__(self, message: str, *, lasting: bool = True) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 class ModerationError(RagError):

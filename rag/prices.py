@@ -1,4 +1,4 @@
-"""What embedding tokens cost: a table with a date (``data/prices.toml``), and money in words."""
+"""What tokens and minutes cost: a table with a date (``data/prices.toml``), and money in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-__all__ = ["FREE", "Price", "known_price", "listed_prices", "money", "money_or_unknown"]
+__all__ = [
+    "FREE",
+    "FREE_USAGE",
+    "Price",
+    "UsagePrice",
+    "known_price",
+    "known_usage_price",
+    "listed_prices",
+    "listed_usage_prices",
+    "money",
+    "money_or_unknown",
+]
 
 TABLE = Path(__file__).parent / "data" / "prices.toml"
 
@@ -60,6 +71,36 @@ class Price:
 FREE = Price(0.0, "", "the embedded model is free")
 
 
+@dataclass(frozen=True, slots=True)
+class UsagePrice:
+    """What reading media costs: a million tokens in, a million tokens out, a minute of speech.
+
+    ``source`` says in words where the price is from, with its date.
+    """
+
+    currency: str
+    source: str
+    input_per_million: float = 0.0
+    output_per_million: float = 0.0
+    per_minute: float = 0.0
+
+    @property
+    def is_free(self) -> bool:
+        return self.input_per_million == self.output_per_million == self.per_minute == 0
+
+    def cost(self, *, input_tokens: int = 0, output_tokens: int = 0, seconds: float = 0.0) -> float:
+        """Return what a usage costs.
+
+        >>> UsagePrice("USD", "example", 0.25, 2.0).cost(input_tokens=1_000_000, output_tokens=500_000)
+        1.25
+        """
+        tokens = _exact(self.input_per_million) * input_tokens + _exact(self.output_per_million) * output_tokens
+        return float(tokens / _MILLION + _exact(self.per_minute) * _exact(seconds) / 60)
+
+
+FREE_USAGE = UsagePrice("", "it runs on this machine")
+
+
 @functools.cache
 def listed_prices() -> dict[tuple[str, str], Price]:
     """Return the price table, by provider and model."""
@@ -79,6 +120,27 @@ def known_price(provider: str, model: str) -> Price | None:
     The name must be the listed one: what another provider asks for the same model is another price.
     """
     return listed_prices().get((provider, model))
+
+
+@functools.cache
+def listed_usage_prices() -> dict[tuple[str, str], UsagePrice]:
+    """Return the prices of models that read media, by provider and model."""
+    table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    return {
+        (row["provider"], row["model"]): UsagePrice(
+            row["currency"],
+            f"price table of {row['checked']}",
+            input_per_million=row.get("input_per_million", 0.0),
+            output_per_million=row.get("output_per_million", 0.0),
+            per_minute=row.get("per_minute", 0.0),
+        )
+        for row in table["usage_price"]
+    }
+
+
+def known_usage_price(provider: str, model: str) -> UsagePrice | None:
+    """Return the listed price of a provider's model that reads media; None where it is not known."""
+    return listed_usage_prices().get((provider, model))
 
 
 def money(amount: float, currency: str) -> str:

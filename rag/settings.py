@@ -27,11 +27,13 @@ __all__ = [
     "EmbeddingsOptions",
     "IngestOptions",
     "ModerationOptions",
+    "OcrOptions",
     "RerankOptions",
     "RetrievalOptions",
     "ServerOptions",
     "Settings",
     "SharedEndpoint",
+    "VisionOptions",
     "environment_name",
     "load_settings",
 ]
@@ -110,6 +112,54 @@ class ModerationOptions(ModelOptions):
     """what happens to a flagged question or answer"""
     when_unreachable: Literal["open", "closed"] = "open"
     """whether an unreachable moderator lets texts pass (open) or stops them (closed)"""
+
+
+@dataclass(frozen=True, slots=True)
+class VisionOptions(ModelOptions):
+    """The chat model that describes pictures, and reads scanned pages where Tesseract does not: only if it is named."""
+
+    instructions: str = ""
+    """added to what the model is asked: "Describe in Chinese.", say"""
+    detail: Literal["", "auto", "low", "high"] = "high"
+    """how closely the model looks, where the endpoint lets one say; empty says nothing"""
+    max_tokens: int = 8192
+    """longest text of one page or picture, in tokens; what is longer is cut off, with a warning"""
+    concurrency: int = 4
+    """pages and pictures under way at once, at first; more where the endpoint bears it"""
+    patience_s: float = 600.0
+    """seconds that an ingest waits for an endpoint without one success"""
+    input_per_million: float | None = None
+    """what a million tokens cost that are sent, pictures included; None is the price table"""
+    output_per_million: float | None = None
+    """what a million tokens cost that are written; None is the price table"""
+    price_currency: str = "USD"
+    """currency of input_per_million and output_per_million"""
+
+    def __post_init__(self) -> None:
+        super(VisionOptions, self).__post_init__()
+        for name in ("max_tokens", "concurrency"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "a whole number from 1")
+        _require(self.patience_s >= 0, "patience_s", self.patience_s, "a number from 0")
+        for name in ("input_per_million", "output_per_million"):
+            price = getattr(self, name)
+            _require(price is None or 0 <= price < math.inf, name, price, "a number from 0")
+        both = (self.input_per_million is None) == (self.output_per_million is None)
+        _require(both, "input_per_million", self.input_per_million, "set together with output_per_million")
+
+
+@dataclass(frozen=True, slots=True)
+class OcrOptions:
+    """Who reads pages without text: scanned ones, and the text in pictures."""
+
+    provider: Literal["auto", "tesseract", "vision", "off"] = "auto"
+    """"auto" is Tesseract where it is installed, else the vision model where one is named, else nobody"""
+    languages: tuple[str, ...] = ()
+    """languages that Tesseract reads, by its names ("eng", "chi_sim"); empty is what is installed"""
+    timeout_s: float = 120.0
+    """seconds that Tesseract may take for a page"""
+
+    def __post_init__(self) -> None:
+        _require(self.timeout_s > 0, "timeout_s", self.timeout_s, "a number above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +252,7 @@ class IngestOptions:
     exclude: tuple[str, ...] = ()
     """globs of paths to leave out"""
     max_cost: float | None = None
-    """money an ingest may spend on embeddings, in the currency of the price; it ends before exceeding it"""
+    """money an ingest may spend on models, in the currency of the price; it ends before exceeding it"""
 
     def __post_init__(self) -> None:
         _require(self.parse_timeout_s > 0, "parse_timeout_s", self.parse_timeout_s, "a number above 0")
@@ -246,6 +296,8 @@ class Settings:
     chat: ChatOptions = ChatOptions()
     embeddings: EmbeddingsOptions = EmbeddingsOptions()
     moderation: ModerationOptions = ModerationOptions()
+    vision: VisionOptions = VisionOptions()
+    ocr: OcrOptions = OcrOptions()
     rerank: RerankOptions = RerankOptions()
     chunking: ChunkingOptions = ChunkingOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
@@ -263,6 +315,8 @@ SECTIONS: Mapping[str, type] = {
     "chat": ChatOptions,
     "embeddings": EmbeddingsOptions,
     "moderation": ModerationOptions,
+    "vision": VisionOptions,
+    "ocr": OcrOptions,
     "rerank": RerankOptions,
     "chunking": ChunkingOptions,
     "retrieval": RetrievalOptions,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.tesseract import Tesseract
 from tests.upstream import Upstream
 
 
@@ -21,3 +24,17 @@ def upstream(running_upstream: Upstream) -> Upstream:
     """A scripted OpenAI-compatible endpoint over real HTTP, with nothing recorded and no faults."""
     running_upstream.reset()
     return running_upstream
+
+
+@pytest.fixture
+def tesseract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tesseract:
+    """A program on the PATH that answers as Tesseract does."""
+    standin = Tesseract(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(standin.folder), prepend=os.pathsep)
+    return standin
+
+
+@pytest.fixture
+def no_tesseract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PATH without Tesseract, whatever this machine has."""
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))

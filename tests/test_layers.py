@@ -32,6 +32,7 @@ OWNED = {
     "openpyxl",
     "striprtf",
     "oxmsg",
+    "PIL",
     "filelock",
     "rich",
     "uvicorn",

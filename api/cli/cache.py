@@ -1,4 +1,4 @@
-"""``rag cache``: the vectors that were paid for."""
+"""``rag cache``: the vectors that were paid for, and what was read of pages, pictures and recordings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from api.cli.output import note, size
 from api.footnote import Footnote
 from index.cache import CacheSurvey, SpaceSurvey
+from index.cache_readings import ReadingsSurvey
 from rag.errors import ConfigError
 from rag.prices import Price, money
 from rag.settings import Settings
@@ -65,7 +66,8 @@ def _values(found: CacheSurvey, prices: Iterable[Price | None]) -> dict[str, Any
         values = asdict(space)
         saved = None if price is None else price.cost(space.n_tokens_reused)
         spaces.append({**values.pop("space"), **values, "saved": saved, "currency": price.currency if price else ""})
-    return {"size_bytes": found.size_bytes, "n_orphans": found.n_orphans, "spaces": spaces}
+    readings = asdict(found.readings)
+    return {"size_bytes": found.size_bytes, "n_orphans": found.n_orphans, "spaces": spaces, "readings": readings}
 
 
 def _lines(found: CacheSurvey, prices: Iterable[Price | None]) -> Iterable[str]:
@@ -79,6 +81,20 @@ def _lines(found: CacheSurvey, prices: Iterable[Price | None]) -> Iterable[str]:
             yield f"  used by    {name}: {n_used:,}"
         yield f"  orphans    {space.n_orphans:,}" + ("; rag cache prune deletes them" if space.n_orphans else "")
         yield f"  not paid   {space.n_texts_reused:,} chunks, {space.n_tokens_reused:,} tokens{_saved(space, price)}"
+    yield from _reading_lines(found.readings)
+
+
+def _reading_lines(found: ReadingsSurvey) -> Iterable[str]:
+    if not found.readers:
+        return
+    n_readings = sum(reader.n_readings + reader.n_refused for reader in found.readers)
+    yield f"{n_readings:,} readings of pages, pictures and recordings, {size(found.size_bytes)} on disk"
+    for reader in found.readers:
+        refused = f", and {reader.n_refused:,} that it refused" if reader.n_refused else ""
+        yield f"  {reader.kind:<10} {reader.n_readings:,} by {reader.title}{refused}"
+    yield f"  orphans    {found.n_orphans:,}" + ("; rag cache prune deletes them" if found.n_orphans else "")
+    saved = ", ".join(money(amount, currency) for currency, amount in found.saved.items())
+    yield f"  not read   {found.n_reused:,} again{f': {saved}' if saved else ''}"
 
 
 def _saved(space: SpaceSurvey, price: Price | None) -> str:
@@ -89,14 +105,22 @@ def _saved(space: SpaceSurvey, price: Price | None) -> str:
 
 def _prune(footnote: Footnote, args: argparse.Namespace) -> int:
     before = footnote.cache()
-    if before.n_orphans and not args.yes:
+    if (before.n_orphans or before.readings.n_orphans) and not args.yes:
+        doomed = _counted(before.n_orphans, before.readings.n_orphans)
         if not sys.stdin.isatty():
-            raise ConfigError(f"deleting {before.n_orphans:,} vectors that no collection uses needs --yes")
-        note(f"delete {before.n_orphans:,} vectors that no collection uses? [y/N] ")
+            raise ConfigError(f"deleting {doomed} that no collection uses needs --yes")
+        note(f"delete {doomed} that no collection uses? [y/N] ")
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             note("nothing deleted")
             return 1
     n_pruned = footnote.prune_cache()
-    freed = max(0, before.size_bytes - footnote.cache().size_bytes)
-    _say(args, {"n_pruned": n_pruned, "freed_bytes": freed}, f"{n_pruned:,} vectors deleted, {size(freed)} freed")
+    n_readings = min(n_pruned, before.readings.n_orphans)
+    after = footnote.cache()
+    freed = max(0, before.size_bytes + before.readings.size_bytes - after.size_bytes - after.readings.size_bytes)
+    said = f"{_counted(n_pruned - n_readings, n_readings)} deleted, {size(freed)} freed"
+    _say(args, {"n_pruned": n_pruned, "freed_bytes": freed}, said)
     return 0
+
+
+def _counted(n_vectors: int, n_readings: int) -> str:
+    return f"{n_vectors:,} vectors" + (f" and {n_readings:,} readings" if n_readings else "")

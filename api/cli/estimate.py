@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from api.cli.output import file_lines
+from api.cli.output import file_lines, media_line
 from ingest.cost import IngestEstimate
 from rag.prices import money, money_or_unknown
 
@@ -26,15 +26,19 @@ def estimate_lines(estimate: IngestEstimate, *, verbose: bool = False) -> Iterab
         yield f"  removed      {path}"
     yield f"{estimate.n_chunks:,} chunks, {estimate.n_tokens_of_chunks:,} tokens of {estimate.tokenizer}"
     yield f"known        {report.n_texts_reused:,} chunks, {report.n_tokens_reused:,} tokens: no cost"
+    for count in report.media:
+        yield f"to read      {media_line(count, verb='')}"
     requests = f"about {estimate.n_requests:,} request{'' if estimate.n_requests == 1 else 's'}"
     yield f"to pay       {estimate.n_texts:,} chunks, {estimate.n_tokens:,} tokens, {requests}"
     yield f"cost         {_cost(estimate)}"
+    if estimate.currency and any(count.n_read and count.cost for count in report.media):
+        yield f"in all       {money_or_unknown(estimate.cost, estimate.currency)}, about"
     if estimate.batch_cost and estimate.price:
         yield f"batch        {money(estimate.batch_cost, estimate.price.currency)} with --batch, within a day"
     if estimate.seconds is not None:
         yield f"time         about {_duration(estimate.seconds)}, at the rate of the last run"
-    if estimate.exceeds_limit and estimate.max_cost is not None and estimate.price is not None:
-        limit = money(estimate.max_cost, estimate.price.currency)
+    if estimate.exceeds_limit and estimate.max_cost is not None:
+        limit = money(estimate.max_cost, estimate.currency)
         yield f"limit        {limit}: the run would stop there, and go on with a higher --max-cost"
     for note in estimate.notes:
         yield f"note         {note}"
@@ -44,7 +48,7 @@ def _cost(estimate: IngestEstimate) -> str:
     price = estimate.price
     if price is None:
         return f"unknown price of {estimate.model}; set embeddings.price_per_million to know it"
-    said = money_or_unknown(estimate.cost, price.currency)
+    said = money_or_unknown(estimate.embedding_cost, price.currency)
     if price.is_free:
         return f"{said} ({estimate.model})"
     return f"{said} ({estimate.model} at {money(price.per_million, price.currency)} a million tokens, {price.source})"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from index.records import CollectionStatus, DerivedStatus, DocumentInfo, LedgerEntry, RepairReport
-from ingest.report import FileResult, IngestReport
+from ingest.report import FileResult, IngestReport, MediaCount
 from rag.prices import money_or_unknown
 from rag.types import Answer, Citation, Hit, Source, in_context
 
@@ -19,6 +19,7 @@ __all__ = [
     "file_lines",
     "hit_lines",
     "ledger_lines",
+    "media_line",
     "note",
     "repair_lines",
     "report_lines",
@@ -85,17 +86,40 @@ def report_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str
     n_chunks = sum(file.n_chunks for file in report.files)
     n_tokens = sum(file.n_tokens for file in report.files)
     embedded = f"{report.n_texts_embedded:,} chunks ({report.n_tokens_embedded:,} tokens) embedded now"
-    paid = f", {money_or_unknown(report.cost, report.currency)}" if report.n_tokens_embedded else ""
+    paid = f", {money_or_unknown(report.embedding_cost, report.currency)}" if report.n_tokens_embedded else ""
     yield f"{n_chunks:,} chunks, {n_tokens:,} tokens; {embedded}{paid}, {report.seconds:.1f} s"
     if report.n_texts_reused:
         reused = f"{report.n_texts_reused:,} chunks ({report.n_tokens_reused:,} tokens)"
         yield f"{reused} cost nothing: their texts have vectors already"
     if report.n_texts_unreadable:
         yield f"{report.n_texts_unreadable:,} of them are in languages the model cannot read: keywords find them"
+    for count in report.media:
+        yield media_line(count)
     if report.stopped:
         yield f"stopped: {report.stopped}"
     if report.failed or report.stopped:
         yield "failed files are tried again by the next run; nothing that is stored is paid for twice"
+
+
+_PLURAL = {"page": "pages", "picture": "pictures", "speech": "stretches of speech"}
+
+
+def media_line(count: MediaCount, *, verb: str = " read") -> str:
+    """Return what one reader has read of pages, pictures or speech, and what that cost."""
+    known = f", {count.n_known:,} known" if count.n_known else ""
+    refused = f", {count.n_refused:,} refused" if count.n_refused else ""
+    usage = count.usage
+    about = "about " if usage.estimated else ""
+    took = [f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"] if usage.input_tokens else []
+    took += [f"{usage.seconds / 60:,.1f} minutes"] if usage.seconds else []
+    is_free = count.price is not None and count.price.is_free
+    cost = "" if is_free or not count.n_read else f", {money_or_unknown(count.cost, _currency(count))}"
+    said = f" ({about}{'; '.join(took)}{cost})" if took or cost else ""
+    return f"{count.n_read:,} {_PLURAL[count.kind]}{verb} by {count.reader}{said}{known}{refused}"
+
+
+def _currency(count: MediaCount) -> str:
+    return count.price.currency if count.price else ""
 
 
 def file_lines(file: FileResult) -> Iterable[str]:

@@ -105,7 +105,7 @@ def _ingest(commands: Commands) -> None:
         "--dry-run", action="store_true", help="say what would be done and what it would cost; embed and write nothing"
     )
     parser.add_argument(
-        "--max-cost", type=float, metavar="AMOUNT", help="stop before more than this would be spent on embeddings"
+        "--max-cost", type=float, metavar="AMOUNT", help="stop before more than this would be spent on models"
     )
     parser.add_argument(
         "--batch", action="store_true", help="embed through the endpoint's Batch API, and wait; goes on if interrupted"
@@ -206,7 +206,7 @@ def _cache(commands: Commands) -> None:
     parser = _command(
         commands,
         "cache",
-        "show, prune, export or import the vectors that were paid for",
+        "show, prune, export or import the vectors and readings that were paid for",
         "  rag cache\n"
         "  rag cache prune --yes\n"
         "  rag cache export vectors.sqlite\n"

@@ -77,6 +77,8 @@ def _detail(progress: IngestProgress) -> str:
     said = f"{progress.n_chunks:,} chunks"
     if progress.n_texts_embedded:
         said += f", {progress.n_texts_embedded:,} embedded ({progress.n_tokens_embedded:,} tokens)"
+    if progress.n_media_read:
+        said += f", {progress.n_media_read:,} pages or other media read"
     if progress.cost and progress.currency:
         said += f", {money(progress.cost, progress.currency)}"
     if (waiting := progress.embedding) and waiting.reason:

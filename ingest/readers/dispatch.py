@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
@@ -11,9 +12,11 @@ from ingest.readers.docx import read_docx
 from ingest.readers.encoding import looks_binary
 from ingest.readers.epub import read_epub
 from ingest.readers.html import read_html
+from ingest.readers.image import read_image
 from ingest.readers.mail import read_eml, read_mbox
 from ingest.readers.markdown import read_markdown
 from ingest.readers.markup import read_asciidoc, read_latex, read_org, read_rst
+from ingest.readers.media import Media
 from ingest.readers.msg import read_msg
 from ingest.readers.notebook import read_ipynb
 from ingest.readers.odt import read_odt
@@ -37,13 +40,15 @@ __all__ = ["READERS", "Reader", "read", "reader_name", "supported"]
 class Reader:
     """A format family: its name, its version (raised when the same bytes would give another document), its function.
 
-    ``mark`` is what the bytes of its files begin with, for formats that are not text.
+    ``mark`` is what the bytes of its files begin with, for formats that are not text. ``takes_media`` says that the
+    function takes the file's ``Media`` too: it meets pages, pictures or speech that somebody else has to read.
     """
 
     name: str
     version: int
-    read: Callable[[bytes, str], Reading]
+    read: Callable[..., Reading]
     mark: bytes = b""
+    takes_media: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -52,7 +57,8 @@ class Reader:
 _TEXT = Reader("text", 2, read_text)
 _MARKDOWN = Reader("markdown", 2, read_markdown)
 _HTML = Reader("html", 2, read_html)
-_PDF = Reader("pdf", 1, read_pdf)
+_PDF = Reader("pdf", 2, read_pdf, takes_media=True)
+_IMAGE = Reader("image", 1, read_image, takes_media=True)
 
 _ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"{\\rtf"
 
@@ -61,6 +67,7 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys((".md", ".markdown", ".mdx", ".mdown", ".mkd"), _MARKDOWN),
     **dict.fromkeys((".html", ".htm", ".xhtml"), _HTML),
     ".pdf": _PDF,
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"), _IMAGE),
     ".csv": Reader("csv", 1, read_csv),
     **dict.fromkeys((".tsv", ".tab"), Reader("tsv", 1, read_tsv)),
     ".json": Reader("json", 1, read_json),
@@ -116,10 +123,7 @@ _SIGNATURES = (
     (b"PK\x03\x04", "a ZIP archive or an Office document"),
     (b"PK\x05\x06", "an empty ZIP archive"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document of the old format"),
-    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"RIFF", "an audio, video or WebP file"),
+    (b"RIFF", "an audio or video file"),
     (b"ID3", "an MP3 recording"),
     (b"OggS", "an Ogg recording"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -130,6 +134,10 @@ _SIGNATURES = (
     (b"\x7fELF", "a program"),
     (b"SQLite format 3\x00", "an SQLite database"),
 )
+_PICTURE = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP|BM....\0\0\0\0|II\*\0|MM\0\*|....ftypavi[fs]", re.DOTALL
+)
+_HEIC = re.compile(rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)", re.DOTALL)
 _PDF_MARK_WITHIN = 1024  # bytes of junk that viewers tolerate before "%PDF-"
 _ADVICE = "convert it to PDF, Markdown, HTML or text"
 
@@ -145,11 +153,18 @@ def reader_name(name: str) -> str:
 
 
 def read(
-    path: Path, *, document_id: str, name: str = "", member: tuple[str, ...] = (), data: bytes | None = None
+    path: Path,
+    *,
+    document_id: str,
+    name: str = "",
+    member: tuple[str, ...] = (),
+    data: bytes | None = None,
+    media: Media | None = None,
 ) -> Document:
     """Read a file into a document; ``data`` are its bytes where the caller has them.
 
-    The ending of ``name`` ("": that of the id) says what it is.
+    The ending of ``name`` ("": that of the id) says what it is. ``media`` has the texts of what is no text in it; where
+    it has noted wants, the document is without them.
 
     The title is the file's own, else the stem of its name. A document without text is a document, with a warning.
     Raises UnsupportedFormatError for what no reader reads, DocumentReadError for what cannot be read.
@@ -157,8 +172,10 @@ def read(
     if data is None:
         data = _bytes(path, document_id)
     reader = _reader(document_id, name or document_id, data)
+    media = media or Media()
+    media.read_by(str(reader))
     try:
-        reading = reader.read(data, document_id)
+        reading = reader.read(data, document_id, media) if reader.takes_media else reader.read(data, document_id)
     except RagError:
         raise
     except Exception as error:  # a parser of strangers' files may raise anything
@@ -181,6 +198,7 @@ def read(
         metadata=reading.metadata,
         warnings=warnings,
         tables=reading.tables,
+        unread=media.unread,
     )
 
 
@@ -199,7 +217,18 @@ def _reader(document_id: str, name: str, data: bytes) -> Reader:
     suffix = PurePosixPath(name).suffix.lower()
     if b"%PDF-" in data[:_PDF_MARK_WITHIN] and (suffix == ".pdf" or data.startswith(b"%PDF-")):
         return _PDF
+    if _PICTURE.match(data):
+        return _IMAGE
+    if _HEIC.match(data):
+        raise UnsupportedFormatError(
+            f"cannot read {document_id!r}: it is a HEIC picture, which has no reader; save it as JPEG or PNG"
+        )
     reader = READERS.get(suffix, _TEXT)
+    if reader is _IMAGE:
+        raise DocumentReadError(
+            f"cannot read {document_id!r}: it is named {suffix} but is {_found_instead(data)}; give it the ending of "
+            "what it is, or get it again"
+        )
     if reader.mark and data.startswith(reader.mark):
         return reader
     if reader.mark:

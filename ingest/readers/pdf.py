@@ -1,19 +1,24 @@
-"""PDF: the text of each page, its place in the whole, headings from the outline."""
+"""PDF: the text of each page, its place in the whole, headings from the outline. Scanned pages are read by others."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import PurePosixPath
 
 from ingest.normalise import normalise
 from ingest.readers.lines import rejoined_words, running_text
-from ingest.readers.pdfium import OutlineEntry, PdfContent, PdfNotOpenedError, extract
+from ingest.readers.media import Media
+from ingest.readers.ocr import ADVICE, as_lines, coverage_of_read, read_label
+from ingest.readers.pdfium import FEW_LETTERS, DrawnPages, OutlineEntry, PdfContent, PdfNotOpenedError, extract
+from ingest.readers.pictures import medium_of_grey
 from ingest.readers.pypdf_text import second_opinion
 from ingest.readers.reading import Reading
 from ingest.readers.running_lines import without_running_lines
 from rag.errors import DocumentReadError
-from rag.types import Heading, Page
+from rag.types import Heading, MediaLimits, MediaText, Medium, Page
 
 __all__ = ["read_pdf"]
 
@@ -34,19 +39,25 @@ _ONLY_NOTICE = re.compile(
     r"|If this message is not eventually replaced by the proper contents",
     re.IGNORECASE,
 )
+_SCAN = 0.8
+"""The share of a page that a picture covers at least where the page is a scan."""
 _REPLACED = b"\xef\xbf\xbd"  # U+FFFD in UTF-8: what a text conversion leaves of a byte it does not know
 
 
-def read_pdf(data: bytes, name: str) -> Reading:
-    """Read a PDF. Pages are in order and cover the text; a page without text has an empty span.
+def read_pdf(data: bytes, name: str, media: Media) -> Reading:
+    """Read a PDF. Pages are in order and cover the text; a scanned page is read by Tesseract or a vision model.
 
-    Running heads, feet and page numbers are left out (see ``running_lines``), words parted at a line end and lines of
-    one paragraph put together (see ``lines``). A page that PDFium finds
-    empty or cannot load is tried with pypdf. Raises DocumentReadError for a file that needs a password, holds only
-    the notice that it is protected, or was damaged by a text conversion.
+    A page that nobody has read has an empty span. Running heads, feet and page numbers are left out (see
+    ``running_lines``), words parted at a line end and lines of one paragraph put together (see ``lines``). A page that
+    PDFium finds empty or cannot load is tried with pypdf. Raises DocumentReadError for a file that needs a password,
+    holds only the notice that it is protected, or was damaged by a text conversion.
     """
     content = _content(data, name)
-    raw_pages = _with_second_opinion(content.pages, data)
+    raw_pages = _with_second_opinion(content.pages, data, media)
+    _refuse_notices(data, name, [page or "" for page in raw_pages])
+    asked = _read_by_others(data, raw_pages, content.image_share, media)
+    read = {place: text for place, text in asked.items() if _says_more(text.text, raw_pages[place] or "")}
+    raw_pages = [as_lines(read[place].text) if place in read else page for place, page in enumerate(raw_pages)]
     title = _title(content.metadata.get("Title", ""), name)
     bare_pages = without_running_lines([page or "" for page in raw_pages], title=title)
     texts = [normalise(page).text for page in rejoined_words([running_text(page) for page in bare_pages])]
@@ -55,16 +66,15 @@ def read_pdf(data: bytes, name: str) -> Reading:
             f"cannot read {name!r}: none of its {len(raw_pages)} pages can be read; "
             "open it in a viewer and save it again"
         )
-    _refuse_notices(data, name, texts)
-    text, pages = _assembled(texts)
+    text, pages = _assembled(texts, {place: read_label(place + 1, text) for place, text in read.items()})
     return Reading(
         text,
         "application/pdf",
         title=title,
         pages=pages,
         headings=tuple(_headings(content.outline, text, pages)),
-        metadata=_metadata(content.metadata),
-        warnings=tuple(_coverage(raw_pages, texts)),
+        metadata=_metadata(content.metadata) | _readers(read),
+        warnings=(*coverage_of_read(asked, len(texts), media), *_coverage(raw_pages, texts, media)),
     )
 
 
@@ -91,18 +101,57 @@ def _said(error: Exception) -> str:
     return str(error).replace(".)", ")").rstrip(".")
 
 
-def _with_second_opinion(pages: Sequence[str | None], data: bytes) -> list[str | None]:
-    empty = [place for place, text in enumerate(pages) if not (text or "").strip()]
+def _with_second_opinion(pages: Sequence[str | None], data: bytes, media: Media) -> list[str | None]:
+    empty = [
+        place
+        for place, text in enumerate(pages)
+        if not (text or "").strip() and media.known(place, "page") is None  # else this was found out before
+    ]
     found = second_opinion(data, empty) if empty else {}
     return [found.get(place, text) for place, text in enumerate(pages)]
 
 
-def _refuse_notices(data: bytes, name: str, texts: Sequence[str]) -> None:
+def _read_by_others(
+    data: bytes, pages: Sequence[str | None], image_share: Sequence[float], media: Media
+) -> dict[int, MediaText]:
+    """Return what others have read, as far as it is known, of pages without text and of scans with a stamp on them."""
+    limits = media.limits("page")
+    found: dict[int, MediaText] = {}
+    with closing(DrawnPages(data)) as drawn:
+        for place, page in enumerate(pages):
+            share = image_share[place] if place < len(image_share) else 0.0
+            if page is None or (page.strip() and (share < _SCAN or _n_letters(page) >= FEW_LETTERS)):
+                continue
+            text = media.text(place, "page", partial(_drawn, drawn, place, limits))
+            if text is not None:
+                found[place] = text
+    return found
+
+
+def _drawn(pages: DrawnPages, place: int, limits: MediaLimits) -> Medium | None:
+    return medium_of_grey(pages.draw(place, limits), limits)
+
+
+def _says_more(read: str, printed: str) -> bool:
+    """Tell whether what was read off a page is more than a stamp on a scan: twice its letters at least."""
+    return _n_letters(read) >= max(1, 2 * _n_letters(printed))
+
+
+def _n_letters(text: str) -> int:
+    return sum(map(str.isalnum, text))
+
+
+def _readers(read: Mapping[int, MediaText]) -> dict[str, str]:
+    names = ", ".join(sorted({text.reader for text in read.values()}))
+    return {"pages_read_by": names} if names else {}
+
+
+def _refuse_notices(data: bytes, name: str, pages: Sequence[str]) -> None:
     """Raise DocumentReadError where what was read is not what the file is about."""
-    n_chars = sum(map(len, texts))
-    if n_chars == 0 and _is_mangled(data):
+    text = " ".join(" ".join(pages).split())
+    if not text and _is_mangled(data):
         raise _mangled(data, name)
-    if n_chars < 1000 and (notice := _ONLY_NOTICE.search(" ".join(texts))):
+    if len(text) < 1000 and (notice := _ONLY_NOTICE.search(text)):
         raise DocumentReadError(
             f"cannot read {name!r}: its contents are protected, its only text is a notice ({notice[0]!r}); "
             "open it in the publisher's reader and print it to a new PDF"
@@ -121,7 +170,7 @@ def _mangled(data: bytes, name: str) -> DocumentReadError:
     )
 
 
-def _assembled(texts: Sequence[str]) -> tuple[str, tuple[Page, ...]]:
+def _assembled(texts: Sequence[str], labels: Mapping[int, str]) -> tuple[str, tuple[Page, ...]]:
     """Return the whole text and the pages; the break between two pages belongs to the first.
 
     An empty line parts two pages, a mere line end where a sentence goes on from one to the next.
@@ -134,7 +183,7 @@ def _assembled(texts: Sequence[str]) -> tuple[str, tuple[Page, ...]]:
         if text and following:
             text += "\n" if _GOES_ON.search(text) and _CONTINUES.match(following) else "\n\n"
         pieces.append(text)
-        pages.append(Page(place + 1, start, start + len(text)))
+        pages.append(Page(place + 1, start, start + len(text), labels.get(place, "")))
         start += len(text)
     return "".join(pieces), tuple(pages)
 
@@ -174,7 +223,7 @@ def _metadata(raw: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _coverage(raw_pages: Sequence[str | None], texts: Sequence[str]) -> Iterator[str]:
+def _coverage(raw_pages: Sequence[str | None], texts: Sequence[str], media: Media) -> Iterator[str]:
     """Yield what is missing: pages that could not be loaded, and pages without text."""
     broken = [place + 1 for place, page in enumerate(raw_pages) if page is None]
     if broken:
@@ -182,4 +231,5 @@ def _coverage(raw_pages: Sequence[str | None], texts: Sequence[str]) -> Iterator
         yield f"{len(broken)} of {len(texts)} pages cannot be read: {shown}"
     n_empty = sum(not text for text in texts) - len(broken)
     if n_empty:
-        yield f"{n_empty} of {len(texts)} pages have no text (scanned?)"
+        advice = "" if media.serves("page") else f" (scanned?); {ADVICE}"
+        yield f"{n_empty} of {len(texts)} pages have no text{advice}"

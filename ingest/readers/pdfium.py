@@ -1,20 +1,32 @@
-"""PDF pages by PDFium; the only importer of pypdfium2.
+"""PDF pages by PDFium, as text and as pictures; the only importer of pypdfium2.
 
 PDFium is not thread-safe: every call into it happens under one lock, held for a whole file.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["OutlineEntry", "PdfContent", "PdfNotOpenedError", "extract"]
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.types import MediaLimits
+
+__all__ = ["DrawnPages", "OutlineEntry", "PdfContent", "PdfNotOpenedError", "extract"]
 
 # One lock for the process is the point: the library's own state is one for the process.
 _PDFIUM = threading.Lock()
 _MAX_OUTLINE = 10_000
 _PASSWORD = 4  # FPDF_ERR_PASSWORD in fpdfview.h
+_IMAGE = 3  # FPDF_PAGEOBJ_IMAGE in fpdf_edit.h
+_POINTS_PER_INCH = 72
+DPI = 200
+"""What is enough for print of the usual sizes, and half the pixels of the 300 that scanners like to use."""
+FEW_LETTERS = 100
+"""A page with fewer letters and digits may be a scan with a stamp on it: its pictures are looked at."""
 
 
 class PdfNotOpenedError(Exception):
@@ -36,11 +48,16 @@ class OutlineEntry:
 
 @dataclass(frozen=True, slots=True)
 class PdfContent:
-    """What PDFium sees: the raw text of each page, None for a page that cannot be loaded."""
+    """What PDFium sees: the raw text of each page, None for a page that cannot be loaded.
+
+    ``image_share`` is the share of each page that its largest picture covers, looked at where there is little text (0
+    elsewhere).
+    """
 
     pages: tuple[str | None, ...]
     metadata: dict[str, str]
     outline: tuple[OutlineEntry, ...]
+    image_share: tuple[float, ...] = ()
 
 
 def extract(data: bytes) -> PdfContent:
@@ -54,27 +71,84 @@ def extract(data: bytes) -> PdfContent:
         except pypdfium2.PdfiumError as error:
             raise PdfNotOpenedError(str(error), encrypted=error.err_code == _PASSWORD) from error
         try:
-            pages = tuple(_page_text(pdf, place, pypdfium2.PdfiumError) for place in range(len(pdf)))
-            return PdfContent(pages, dict(pdf.get_metadata_dict(skip_empty=True)), _outline(pdf))
+            found = [_page_text(pdf, place, pypdfium2.PdfiumError) for place in range(len(pdf))]
+            pages, shares = tuple(text for text, _ in found), tuple(share for _, share in found)
+            return PdfContent(pages, dict(pdf.get_metadata_dict(skip_empty=True)), _outline(pdf), shares)
         finally:
             pdf.close()
 
 
-def _page_text(pdf: Any, place: int, failure: type[Exception]) -> str | None:
+class DrawnPages:
+    """The pages of a PDF as grey pictures. The file is opened by the first that is drawn; ``close`` it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._pdf: Any = None
+
+    def draw(self, place: int, limits: MediaLimits) -> NDArray[np.uint8]:
+        """Return page ``place`` (from 0), (height, width): at 200 dots an inch, or as many as the limits allow."""
+        import pypdfium2  # late, as above
+
+        with _PDFIUM:
+            if self._pdf is None:
+                self._pdf = pypdfium2.PdfDocument(self._data)
+            page = self._pdf[place]
+            try:
+                width, height = page.get_size()
+                bitmap = page.render(scale=_scale(width, height, limits), grayscale=True)
+                try:
+                    pixels: NDArray[np.uint8] = bitmap.to_numpy().copy()
+                finally:
+                    bitmap.close()
+            finally:
+                page.close()
+        return pixels.reshape(pixels.shape[:2])
+
+    def close(self) -> None:
+        if self._pdf is not None:
+            with _PDFIUM:
+                self._pdf.close()
+            self._pdf = None
+
+
+def _scale(width: float, height: float, limits: MediaLimits) -> float:
+    """Return how many pixels a point becomes."""
+    width, height = max(width, 1.0), max(height, 1.0)
+    return min(
+        DPI / _POINTS_PER_INCH, math.sqrt(limits.max_pixels / (width * height)), limits.max_side / max(width, height)
+    )
+
+
+def _page_text(pdf: Any, place: int, failure: type[Exception]) -> tuple[str | None, float]:
+    """Return the text of a page, and the share of it that a picture covers, where there is little text."""
     try:
         page = pdf[place]
     except failure:
-        return None
+        return None, 0.0
     try:
         text_page = page.get_textpage()
     except failure:
-        return None
+        return None, 0.0
     else:
-        text = text_page.get_text_range()
+        text = str(text_page.get_text_range())
         text_page.close()
-        return str(text)
+        is_short = len(text) < 20 * FEW_LETTERS and sum(map(str.isalnum, text)) < FEW_LETTERS
+        return text, _image_share(page, failure) if is_short else 0.0
     finally:
         page.close()
+
+
+def _image_share(page: Any, failure: type[Exception]) -> float:
+    """Return the share of the page that its largest picture covers, at most 1."""
+    width, height = page.get_size()
+    largest = 0.0
+    try:
+        for image in page.get_objects(filter=[_IMAGE], max_depth=3):
+            left, bottom, right, top = image.get_bounds()
+            largest = max(largest, (right - left) * (top - bottom))
+    except failure:  # a picture that cannot be placed is none that we could judge by
+        return 0.0
+    return float(min(1.0, largest / max(width * height, 1.0)))
 
 
 def _outline(pdf: Any) -> tuple[OutlineEntry, ...]:

@@ -6,6 +6,7 @@ names age fast, so defaults are few and carry the day they were checked (``CHECK
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -22,6 +23,7 @@ __all__ = [
     "ChatQuirks",
     "EmbeddingModel",
     "Provider",
+    "VisionQuirks",
     "embedder_profile",
     "embedding_model",
     "provider_for",
@@ -75,11 +77,37 @@ class ChatQuirks:
 
 
 @dataclass(frozen=True, slots=True)
+class VisionQuirks:
+    """How a provider takes pictures in chat completions, for all its models that take any.
+
+    ``max_bytes`` is the largest picture, before it becomes base64. ``detail`` tells whether the field of that name is
+    known. A picture counts as ``tokens_per_patch`` for each ``patch`` x ``patch`` pixels, ``max_tokens`` at most; the
+    models of one provider differ, so this is what the dearer ones count, and an estimate.
+    """
+
+    max_bytes: int = 5_000_000
+    detail: bool = False
+    patch: int = 28
+    tokens_per_patch: float = 1.0
+    max_tokens: int = 2560
+
+    def n_tokens(self, width: int, height: int) -> int:
+        """Return about how many tokens a picture counts as.
+
+        >>> VisionQuirks(patch=32, tokens_per_patch=1.5).n_tokens(640, 320)
+        300
+        """
+        n_patches = math.ceil(width / self.patch) * math.ceil(height / self.patch)
+        return min(self.max_tokens, math.ceil(n_patches * self.tokens_per_patch))
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One provider. ``base_url`` is "" where each account has its own; ``hosts`` starting with "." are suffixes.
 
-    ``key_env`` names the environment variables that may hold the key, the first found wins. ``auth`` is the header that
-    carries it. ``families`` is what the provider serves under ``base_url``.
+    ``key_env`` names the environment variables that may hold the key, the first found wins. ``auth`` is the header
+    that carries it. ``families`` is what the provider serves under ``base_url``. ``vision`` is None where no model
+    takes pictures.
     """
 
     name: str
@@ -95,6 +123,7 @@ class Provider:
     default_models: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     embeddings: tuple[EmbeddingModel, ...] = ()
     chat: ChatQuirks = ChatQuirks()
+    vision: VisionQuirks | None = VisionQuirks()
 
 
 def _models(**families: str) -> Mapping[str, str]:
@@ -141,6 +170,9 @@ _OPENAI_CHAT = ChatQuirks(
     fixed_sampling_prefixes=("o1", "o3", "o4"),
     developer_role=True,
 )
+# Patches of 32 x 32 pixels, 1,536 of them at most, times 1.2 to 1.62 by model; the older tiles count less.
+# https://developers.openai.com/api/docs/guides/images-vision
+_OPENAI_VISION = VisionQuirks(max_bytes=20_000_000, detail=True, patch=32, tokens_per_patch=1.62, max_tokens=2489)
 _OPENAI = Provider(
     name="openai",
     title="OpenAI",
@@ -154,6 +186,7 @@ _OPENAI = Provider(
     ),
     embeddings=_OPENAI_EMBEDDINGS,
     chat=_OPENAI_CHAT,
+    vision=_OPENAI_VISION,
 )
 # A model's name is the name of the deployment, so nothing can be known from it and nothing is the default.
 _AZURE = Provider(
@@ -168,6 +201,7 @@ _AZURE = Provider(
     auth="api-key",
     embeddings=(*_OPENAI_EMBEDDINGS, EmbeddingModel("", sends_base64=True)),
     chat=_OPENAI_CHAT,
+    vision=_OPENAI_VISION,
 )
 _DEEPSEEK = Provider(
     name="deepseek",
@@ -179,6 +213,7 @@ _DEEPSEEK = Provider(
     docs="https://api-docs.deepseek.com",
     default_models=_models(chat="deepseek-v4-flash"),
     chat=ChatQuirks(json_schema=False, echo_reasoning=True),
+    vision=None,
 )
 _KIMI = Provider(
     name="kimi",
@@ -216,6 +251,7 @@ _SPARK = Provider(
         json_schema=False,
         stream_options=False,
     ),
+    vision=None,
 )
 # text-embedding-v4: 10 inputs of 8,192 tokens, 64-2,048 dimensions. https://help.aliyun.com/zh/model-studio/embedding
 _QWEN = Provider(
@@ -235,6 +271,9 @@ _QWEN = Provider(
         EmbeddingModel("text-embedding-v1", _limits(25, 2048), 1536),
         EmbeddingModel("", _limits(10, 2048)),
     ),
+    vision=VisionQuirks(
+        max_bytes=7_000_000, patch=32
+    ),  # 10 MB as base64. https://help.aliyun.com/zh/model-studio/vision
 )
 # embedding-3: 64 inputs of 3,072 tokens, 256/512/1024/2048 dimensions. https://docs.bigmodel.cn/cn/guide/models/embedding
 _ZHIPU = Provider(

@@ -172,6 +172,7 @@ class Stage:
         for name in ("done", "struck"):
             (self._folder / name).unlink(missing_ok=True)
         self._upstream.embedded.clear()
+        self._upstream.seen.clear()
         problems: list[str] = []
         if point.mode in ("kill", "torn"):
             run = self._ingest(tokens=self.scene.tokens, rebuild=self.scene.rebuild, mode=point.mode, at=point.at)
@@ -197,6 +198,8 @@ class Stage:
         paid_twice = sum(n - 1 for n in texts.values())
         if paid_twice > _AT_STAKE:
             problems.append(f"{paid_twice} texts were paid for twice")
+        if max(self._upstream.seen.values(), default=0) > 2:
+            problems.append("a page was paid for a third time: once, and once more where it was under way, is allowed")
         return Outcome(
             point,
             where=_anonymous(struck[0]) if struck else "",

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.ingest.pdf_bytes import pdf_bytes
+from tests.ingest.pdf_bytes import pdf_bytes, scan_bytes
+from tests.tesseract import picture_bytes
 from tests.upstream import Upstream
 
 __all__ = ["CONCURRENCY", "MAX_INPUTS", "SCENES", "Scene", "environ_of", "write_documents"]
@@ -55,6 +56,7 @@ def write_documents(folder: Path, *, changed: bool) -> None:
             (folder / name).write_text(f"{prose(name, 0, n)}\n", encoding="utf-8")
         lines = prose("spoilt.pdf", 0, 9).split("\n\n")
         (folder / "spoilt.pdf").write_bytes(pdf_bytes([lines[:5], lines[5:]]))
+        (folder / "scan.pdf").write_bytes(scan_bytes([picture_bytes("a page"), picture_bytes("another")]))
         return
     (folder / "change.md").write_text(f"# Anew\n\n{prose('change.md', 1, 250)}\n", encoding="utf-8")
     (folder / "sub").mkdir()
@@ -62,6 +64,7 @@ def write_documents(folder: Path, *, changed: bool) -> None:
     (folder / "remove.txt").unlink()
     (folder / "empties.txt").write_text("  \n", encoding="utf-8")
     (folder / "spoilt.pdf").write_bytes(b"%PDF-1.7\nnothing of a PDF after this")
+    (folder / "scan.pdf").write_bytes(scan_bytes([picture_bytes("a page"), picture_bytes("a page instead")]))
     (folder / "added.txt").write_text(prose("added.txt", 0, 12), encoding="utf-8")
     (folder / "more.html").write_text(f"<h1>More</h1><p>{prose('more.html', 0, 6)}</p>", encoding="utf-8")
     (folder / "rubbish.bin").write_bytes(bytes(range(256)) * 4)
@@ -75,6 +78,9 @@ def environ_of(upstream: Upstream, library: Path, *, tokens: int) -> dict[str, s
         "RAG_COLLECTION": "main",
         "RAG_CHUNKING_TOKENS": str(tokens),
         "RAG_CHUNKING_OVERLAP": "0",
+        "RAG_OCR_PROVIDER": "vision",
+        "RAG_VISION_MODEL": "eye",
+        "RAG_VISION_CONCURRENCY": "1",
         "RAG_EMBEDDINGS_MAX_INPUTS": str(MAX_INPUTS),
         "RAG_EMBEDDINGS_CONCURRENCY": str(CONCURRENCY),
         "HOME": str(library.parent),

@@ -12,12 +12,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ingest.readers.media import Media, Want
 from rag.errors import ConfigError
-from rag.types import Document
+from rag.types import Document, Medium
 
 
-def read(path: Path, *, document_id: str, name: str, member: tuple[str, ...]) -> Document:
+def read(path: Path, *, document_id: str, name: str, member: tuple[str, ...], media: Media) -> Document:
     order, _, argument = path.read_text(encoding="utf-8").partition(" ")
+    if order in MEDIA_ORDERS:
+        media.read_by("hostile/1")
+        return MEDIA_ORDERS[order](document_id, argument, media)
     return ORDERS[order](document_id, argument)
 
 
@@ -107,6 +111,37 @@ def _raise(document_id: str, argument: str) -> Document:
     raise ValueError("not even a RagError")
 
 
+def _want(document_id: str, argument: str, media: Media) -> Document:
+    """Ask for pages of so many bytes each; the document says what came back, page by page."""
+    found = [
+        media.text(place, "page", lambda size=size: Medium("page", "image/png", b"x" * int(size)))  # type: ignore[misc]
+        for place, size in enumerate(argument.split())
+    ]
+    said = " ".join("-" if text is None else text.text or text.refusal for text in found)
+    return replace(_document(document_id, f"{said}{media.given_up}"), unread=media.unread)
+
+
+def _want_and(order: str) -> Callable[[str, str, Media], Document]:
+    """Return a reader that does its worst while it makes a page."""
+
+    def read(document_id: str, argument: str, media: Media) -> Document:
+        text = media.text(0, "page", lambda: ORDERS[order](document_id, argument))  # type: ignore[arg-type,return-value]
+        return _document(document_id, f"{text}, for {media.given_up}")
+
+    return read
+
+
+def _want_junk(document_id: str, argument: str, media: Media) -> Document:
+    document = _document(document_id, argument)
+    media.wants.append(Want("page", 0, document))  # type: ignore[arg-type]
+    return document
+
+
+MEDIA_ORDERS: dict[str, Callable[[str, str, Media], Document]] = {
+    "want": _want,
+    **{f"want-{order}": _want_and(order) for order in ("sleep", "exit", "eat", "raise")},
+    "want-junk": _want_junk,
+}
 LEAKED: list[bytearray] = []
 ORDERS: dict[str, Callable[[str, str], Document]] = {
     "say": _say,

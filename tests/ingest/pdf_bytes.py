@@ -1,4 +1,4 @@
-"""Minimal PDFs written by hand: pages of Helvetica lines, an outline, metadata."""
+"""Minimal PDFs written by hand: pages of Helvetica lines, an outline, metadata; and scans, whose pages are pictures."""
 
 from __future__ import annotations
 
@@ -36,6 +36,47 @@ def pdf_bytes(
         )
     objects.append(b"<</Title(%s)/Author(A. Writer)/CreationDate(D:20240506120000Z)>>" % _escaped(title))
     return _file(objects)
+
+
+def scan_bytes(pages: Sequence[bytes | str | None], *, size: tuple[int, int] = (612, 792), stamp: str = "") -> bytes:
+    """Return a PDF whose pages are JPEG pictures that fill them; text is a page of text, None an empty page.
+
+    ``stamp`` is text on each picture.
+    """
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"",
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
+    ]
+    kids = []
+    for page in pages:
+        kids.append(len(objects) + 1)
+        number = len(objects) + 2
+        if isinstance(page, bytes):
+            stream = b"q %d 0 0 %d 0 0 cm /Im Do Q" % size
+            stream += b" BT /F1 9 Tf 20 20 Td (%s) Tj ET" % _escaped(stamp) if stamp else b""
+            resources = b"<</Font<</F1 3 0 R>>/XObject<</Im %d 0 R>>>>" % (number + 1)
+        else:
+            lines = (page or "").split("\n") if page else []
+            stream = b"BT /F1 11 Tf 14 TL 60 700 Td " + b" ".join(b"(%s) Tj T*" % _escaped(x) for x in lines) + b" ET"
+            resources = b"<</Font<</F1 3 0 R>>>>"
+        objects.append(
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %d %d]/Contents %d 0 R/Resources%s>>" % (*size, number, resources)
+        )
+        objects.append(b"<</Length %d>>stream\n" % len(stream) + stream + b"\nendstream")
+        if isinstance(page, bytes):
+            objects.append(_jpeg_object(page))
+    objects[1] = b"<</Type/Pages/Kids[%s]/Count %d>>" % (b" ".join(b"%d 0 R" % kid for kid in kids), len(kids))
+    objects.append(b"<</Title()>>")
+    return _file(objects)
+
+
+def _jpeg_object(jpeg: bytes) -> bytes:
+    """Return a grey JPEG as the object of a picture; its size stands in its first frame header."""
+    place = jpeg.index(b"\xff\xc0")
+    height, width = int.from_bytes(jpeg[place + 5 : place + 7]), int.from_bytes(jpeg[place + 7 : place + 9])
+    head = b"/Type/XObject/Subtype/Image/Width %d/Height %d/ColorSpace/DeviceGray/BitsPerComponent 8" % (width, height)
+    return b"<<%s/Filter/DCTDecode/Length %d>>stream\n" % (head, len(jpeg)) + jpeg + b"\nendstream"
 
 
 def _escaped(text: str) -> bytes:

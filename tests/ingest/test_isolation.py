@@ -84,11 +84,11 @@ def test_a_document_comes_back_as_the_reader_made_it() -> None:
 
 
 def test_what_a_reader_refuses_is_refused_in_its_words(tmp_path: Path) -> None:
-    picture, gone = tmp_path / "a.png", tmp_path / "gone.txt"
-    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    archive, gone = tmp_path / "a.7z", tmp_path / "gone.txt"
+    archive.write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(100))
     with IsolatedReaders() as readers:
-        with pytest.raises(UnsupportedFormatError, match=r"^cannot read 'a\.png': it is a PNG image"):
-            readers.read(ToRead(picture, "a.png", 108))
+        with pytest.raises(UnsupportedFormatError, match=r"^cannot read 'a\.7z': it is a 7-Zip archive"):
+            readers.read(ToRead(archive, "a.7z", 106))
         with pytest.raises(DocumentReadError, match="No such file") as caught:
             readers.read(ToRead(gone, "gone.txt", 0))
     assert caught.value.retriable

@@ -46,13 +46,17 @@ def test_pages_cover_the_text_in_order() -> None:
 
 def test_missing_pages_are_counted() -> None:
     document = _read(pdf_bytes([["text"], [], []]))
-    assert document.warnings == ("2 of 3 pages have no text (scanned?)",)
+    assert document.warnings == (
+        "2 of 3 pages have no text (scanned?); install Tesseract, or name a vision model (vision.model), and run the "
+        "same command again",
+    )
+    assert document.unread == ("page",)
 
 
 def test_a_file_without_any_text_is_a_document_with_a_warning() -> None:
     document = _read(pdf_bytes([[], []]))
     assert (document.text, len(document.pages)) == ("", 2)
-    assert document.warnings == ("2 of 2 pages have no text (scanned?)",)
+    assert document.warnings[0].startswith("2 of 2 pages have no text (scanned?); install Tesseract")
 
 
 def test_title_author_and_date_come_from_the_file() -> None:

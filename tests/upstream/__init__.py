@@ -13,7 +13,7 @@ By hand: ``python -m tests.upstream --port 8901``.
 
 from tests.upstream.batches import BatchService
 from tests.upstream.faults import Fault, error_body
-from tests.upstream.replies import Message, embedding_of
+from tests.upstream.replies import Message, embedding_of, pictures_of
 from tests.upstream.server import Call, Upstream
 
-__all__ = ["BatchService", "Call", "Fault", "Message", "Upstream", "embedding_of", "error_body"]
+__all__ = ["BatchService", "Call", "Fault", "Message", "Upstream", "embedding_of", "error_body", "pictures_of"]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 JSON = dict[str, Any]
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")
 CREATED = 1_760_000_000
+TOKENS_PER_PICTURE = 1000
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,28 @@ def cite_first_source(request: JSON) -> str:
     return f"{sentence.rstrip('.')} [1]." if sentence else "The documents say so [1]."
 
 
+def pictures_of(request: JSON) -> list[bytes]:
+    """Return the pictures of a chat request, which are base64 in data URLs; ValueError for any that is not."""
+    pictures = []
+    for message in request["messages"]:
+        for part in message["content"] if isinstance(message.get("content"), list) else ():
+            if part["type"] == "image_url":
+                head, _, data = part["image_url"]["url"].partition(";base64,")
+                if not head.startswith("data:image/"):
+                    raise ValueError(f"a picture is a data URL, got {head[:40]!r}")
+                pictures.append(base64.b64decode(data, validate=True))
+    return pictures
+
+
+def _prompt_tokens(content: Any) -> int:
+    """Return a token a word, and TOKENS_PER_PICTURE a picture."""
+    if not isinstance(content, list):
+        return len(words(str(content)))
+    return sum(len(words(part["text"])) if part["type"] == "text" else TOKENS_PER_PICTURE for part in content)
+
+
 def _usage(request: JSON, text: str) -> JSON:
-    prompt = sum(len(words(str(message.get("content")))) for message in request["messages"])
+    prompt = sum(_prompt_tokens(message.get("content")) for message in request["messages"])
     output = len(words(text))
     return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
 

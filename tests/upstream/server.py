@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import socket
@@ -27,6 +28,7 @@ from tests.upstream.replies import (
     embeddings_reply,
     models_reply,
     moderations_reply,
+    pictures_of,
     rerank_reply,
 )
 
@@ -56,7 +58,8 @@ class Call:
 class Upstream:
     """A scripted endpoint. Everything but the first two fields may be changed while it runs.
 
-    ``embedded`` counts how often each text was embedded, ``disconnects`` the clients that went away before the end of
+    ``embedded`` counts how often each text was embedded, ``seen`` how often each picture (by the SHA-256 of its bytes)
+    was answered about in a chat, ``disconnects`` the clients that went away before the end of
     a reply, ``max_in_flight`` the most calls at once. ``key``: any other key is a 401. ``concurrency``: calls beyond it
     are a 429. ``refuse`` looks at the JSON of each embeddings call that has no scripted fault, and may give one.
     ``batching`` holds files and batches, ``flagged_words`` the moderation category of lower-case words.
@@ -75,6 +78,7 @@ class Upstream:
     batching: BatchService = field(default_factory=BatchService)
     requests: list[Call] = field(default_factory=list)
     embedded: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
     disconnects: int = 0
     in_flight: int = 0
     max_in_flight: int = 0
@@ -218,6 +222,7 @@ class Upstream:
 
     def _message(self, request: dict[str, Any]) -> Message:
         answer = self.reply(request)
+        self.seen.update(hashlib.sha256(picture).hexdigest() for picture in pictures_of(request))
         return Message(answer) if isinstance(answer, str) else answer
 
     def _good(self, call: Call) -> dict[str, Any]:
