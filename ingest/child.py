@@ -18,10 +18,14 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
+from ingest.archives.member import Member
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document
+
+if TYPE_CHECKING:
+    from ingest.archives.opened import OpenArchives
 
 try:
     import resource
@@ -35,13 +39,17 @@ LENGTH = struct.Struct("<Q")
 ALARM_GRACE_S = 2.0
 """How much later than its parent the process stops itself: for a parent that died while C code held the interpreter."""
 
-Outcome = Literal["ready", "document", "failed", "unsupported", "wrong", "memory", "too long"]
+Outcome = Literal["ready", "document", "members", "failed", "unsupported", "wrong", "memory", "too long"]
+Task = Literal["read", "list", "list hashed"]
 Read = Callable[..., Document]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A file to read. ``max_bytes`` of memory are beyond what the process has taken when it starts."""
+    """A file to read, or an archive to list; ``max_bytes`` of memory are beyond what the process takes anyway.
+
+    ``max_file_bytes`` is the size up to which files in an archive are hashed.
+    """
 
     path: str
     document_id: str
@@ -50,14 +58,17 @@ class Request:
     timeout_s: float
     max_bytes: int
     max_chars: int
+    task: Task = "read"
+    max_file_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of a request: a document, or what to say about it."""
+    """What became of a request: a document, the members of an archive, or what to say about it."""
 
     outcome: Outcome
     document: Document | None = None
+    members: tuple[Member, ...] = ()
     message: str = ""
     retriable: bool = False
     n_chars: int = 0
@@ -65,6 +76,8 @@ class Reply:
 
 def main(reader: str) -> None:
     """Serve requests until there are no more. ``reader`` names a function: ``ingest.readers:read``."""
+    from ingest.archives.opened import OpenArchives  # here, for the parent does without
+
     requests, replies = _take_over_streams()
     _leave_signals_to_parent()
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # each thread would reserve memory
@@ -72,18 +85,22 @@ def main(reader: str) -> None:
     read: Read = getattr(importlib.import_module(module), name)
     _end_with_parent(requests.fileno())
     _silence_errors()
+    archives = OpenArchives()
     n_bytes_at_start = _address_space()
     _send(replies, Reply("ready"))
     while header := requests.read(LENGTH.size):
         request: Request = pickle.loads(requests.read(*LENGTH.unpack(header)))
         _limit(request, n_bytes_at_start)
-        _send(replies, _reply(read, request))
+        _send(replies, _reply(read, request, archives))
         _set_alarm(0)
 
 
-def _reply(read: Read, request: Request) -> Reply:
+def _reply(read: Read, request: Request, archives: OpenArchives) -> Reply:
     try:
-        document = read(Path(request.path), document_id=request.document_id, name=request.name, member=request.member)
+        if request.task != "read":
+            return Reply("members", members=_members(request))
+        data = _data(request, archives)
+        document = read(Path(request.path), document_id=request.document_id, name=request.name, data=data)
     except UnsupportedFormatError as error:
         return Reply("unsupported", message=str(error))
     except DocumentReadError as error:
@@ -98,6 +115,25 @@ def _reply(read: Read, request: Request) -> Reply:
         return Reply("too long", n_chars=len(document.text))
     metadata: Mapping[str, Any] = dict(document.metadata)  # subtle: a read-only mapping cannot be pickled
     return Reply("document", replace(document, metadata=metadata))
+
+
+def _members(request: Request) -> tuple[Member, ...]:
+    from ingest.archives.opened import list_members
+
+    return list_members(
+        Path(request.path),
+        request.document_id,
+        hashed=request.task == "list hashed",
+        max_bytes=request.max_file_bytes,
+    )
+
+
+def _data(request: Request, archives: OpenArchives) -> bytes | None:
+    """Return the bytes of a file in an archive; None for one that the reader opens itself."""
+    if request.member:
+        return archives.read(Path(request.path), request.member, document_id=request.document_id)
+    archives.close()  # its memory is for the next file
+    return None
 
 
 def _send(stream: IO[bytes], reply: Reply) -> None:

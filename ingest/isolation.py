@@ -20,11 +20,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ingest.archives.member import Member
 from ingest.child import LENGTH, Reply, Request
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document
@@ -48,7 +49,8 @@ class ToRead:
     """A file to read, of about ``size`` bytes.
 
     The ending of ``name`` says what it is ("": that of the document id). ``member`` is where in the file the document
-    is, for one inside an archive: its path there, one for each archive inside another.
+    is, for one inside an archive: its path there, one for each archive inside another; ``archive_size`` is then the
+    size of the file that is opened.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class ToRead:
     size: int
     name: str = ""
     member: tuple[str, ...] = ()
+    archive_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class ReadingLimits:
             document_id=file.document_id,
             name=file.name or file.document_id,
             member=file.member,
-            timeout_s=self.timeout_s * (1 + file.size / (20 * _MB)),
+            timeout_s=self.timeout_s * (1 + (file.size + file.archive_size) / (20 * _MB)),
             max_bytes=self.memory_mb * _MB + 20 * file.size,
             max_chars=self.chars + 20 * file.size,
         )
@@ -142,6 +145,28 @@ class IsolatedReaders:
             self._read_ahead()
             child = self._ahead.pop(request, None) or self._sent(request)
             self._read_ahead()
+        reply = self._answer(child, request)
+        if reply.document is None:
+            raise _refusal(reply, request)
+        return reply.document
+
+    def members(self, archive: ToRead, *, hashed: bool, max_bytes: int) -> tuple[Member, ...]:
+        """Return the files in an archive; ``hashed`` with the hashes of those of up to ``max_bytes``.
+
+        Waits and raises as ``read`` does, where the archive as a whole cannot be read.
+        """
+        request = replace(
+            self._limits.request(archive), task="list hashed" if hashed else "list", max_file_bytes=max_bytes
+        )
+        with self._changing:
+            child = self._sent(request)
+        reply = self._answer(child, request)
+        if reply.outcome != "members":
+            raise _refusal(reply, request)
+        return reply.members
+
+    def _answer(self, child: _Child, request: Request) -> Reply:
+        """Return what the process says to the request, or another one where that breaks."""
         reply = self._reply(child)
         if child.n_read > 1 and (reply is None or reply.outcome == "memory") and not child.timed_out:
             # Files before this one may have left the process damaged or full: only a fresh one can tell.
@@ -150,7 +175,7 @@ class IsolatedReaders:
             reply = self._reply(child)
         if reply is None:
             raise self._broken(child, request)
-        return _document(reply, request)
+        return reply
 
     def _read_ahead(self) -> None:
         while len(self._ahead) < self._n_ahead and (request := next(self._announced, None)) is not None:
@@ -212,26 +237,25 @@ class IsolatedReaders:
         )
 
 
-def _document(reply: Reply, request: Request) -> Document:
-    if reply.document is not None:
-        return reply.document
+def _refusal(reply: Reply, request: Request) -> RagError:
+    """Return what to say of a file whose process answered, but not with what was asked for."""
     failed = f"cannot read {request.document_id!r}"
     if reply.outcome == "unsupported":
-        raise UnsupportedFormatError(reply.message)
+        return UnsupportedFormatError(reply.message)
     if reply.outcome == "memory":
-        raise DocumentReadError(
+        return DocumentReadError(
             f"{failed}: it needs more than {request.max_bytes // _MB:,} MB of memory to read; split it or convert it, "
             "or allow more (ingest.parse_memory_mb)",
             retriable=True,
         )
     if reply.outcome == "too long":
-        raise DocumentReadError(
+        return DocumentReadError(
             f"{failed}: it unfolds to {reply.n_chars:,} characters, more than the {request.max_chars:,} that a file "
             "of its size may hold; it is made to overwhelm its reader, or must be split"
         )
     if reply.outcome == "wrong":
-        raise RagError(reply.message)
-    raise DocumentReadError(reply.message, retriable=reply.retriable)
+        return RagError(reply.message)
+    return DocumentReadError(reply.message, retriable=reply.retriable)
 
 
 class _Child:
@@ -353,7 +377,7 @@ class _ReplyUnpickler(pickle.Unpickler):
     """Makes replies and the dataclasses of documents and nothing else: a parser taken over cannot send code here."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("rag.types", "ingest.child") and name.isidentifier():
+        if module in ("rag.types", "ingest.child", "ingest.archives.member") and name.isidentifier():
             found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__ == module:
                 return found
@@ -366,7 +390,11 @@ def _load(message: bytes) -> Reply | None:
         reply = _ReplyUnpickler(io.BytesIO(message)).load()
     except Exception:  # a process that was taken over may send anything
         return None
-    return reply if isinstance(reply, Reply) else None
+    if not isinstance(reply, Reply):
+        return None
+    # subtle: unpickling looks at no field, and a member's path becomes an id
+    are_sound = all(isinstance(member, Member) and member.is_sound() for member in reply.members)
+    return reply if are_sound else None
 
 
 def _ending(exit_code: int | None) -> str:

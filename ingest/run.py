@@ -111,7 +111,7 @@ async def ingest(
                 own = _embedding_queue(collection, vectors, spending.metered(embedder, tokenizer), tokenizer, tally)
                 stack.push_async_callback(own.aclose)
                 queue = own
-            survey = Survey(scope, collection, writer, tally)
+            survey = Survey(scope, collection, writer, tally, readers)
             run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits)
             await run.execute(_without(intake.library, scope.root, intake.rules))
         report = tally.report(str(scope.root), collection.name, time.monotonic() - started)
@@ -142,7 +142,7 @@ async def rehearse(
     tally = Tally(Spending(None), on_progress)
     with IsolatedReaders(intake.limits) as readers:
         scope = intake.scope(rehearsal.ledger())
-        survey = Survey(scope, rehearsal, rehearsal, tally)
+        survey = Survey(scope, rehearsal, rehearsal, tally, readers)
         run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits)
         await run.execute(_without(intake.library, scope.root, intake.rules))
     return tally.report(str(scope.root), rehearsal.name, time.monotonic() - started)
@@ -175,7 +175,9 @@ def _without(library: Path, root: Path, rules: WalkRules) -> WalkRules:
 
 def _to_read(work: Work) -> ToRead:
     found = work.found
-    return ToRead(found.path, found.id, found.size, name=found.name, member=found.member)
+    return ToRead(
+        found.path, found.id, found.size, name=found.name, member=found.member, archive_size=found.archive_size
+    )
 
 
 class _Gate:

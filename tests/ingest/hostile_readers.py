@@ -16,7 +16,7 @@ from rag.errors import ConfigError
 from rag.types import Document
 
 
-def read(path: Path, *, document_id: str, name: str, member: tuple[str, ...]) -> Document:
+def read(path: Path, *, document_id: str, name: str, data: bytes | None) -> Document:
     order, _, argument = path.read_text(encoding="utf-8").partition(" ")
     return ORDERS[order](document_id, argument)
 
