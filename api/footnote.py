@@ -264,7 +264,7 @@ class Footnote:
         )
 
     async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> list[FileResult]:
-        """Store a file in the place of one of its name and ingest it: one result, or one for each file of an archive."""
+        """Store a file in place of one of its name and ingest it: one result, or one for each file of an archive."""
         from ingest.roots import is_under
         from ingest.uploads import save_upload, upload_id
 

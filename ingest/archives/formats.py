@@ -198,7 +198,9 @@ class _Tar(Archive):
     def __init__(self, stream: IO[bytes], name: str, budget: Budget) -> None:
         super().__init__(name)
         self._budget = budget
-        self._stream = _Limited(_unpacking(stream, name) or stream, budget, name)
+        unpacking = _unpacking(stream, name)
+        self._is_packed = unpacking is not None
+        self._stream = _Limited(unpacking or stream, budget, name)
         if not self._stream.read(_HEADER_BYTES):
             raise _not_one(name, "a TAR archive", is_empty=True)
         self._stream.seek(0)
@@ -216,9 +218,10 @@ class _Tar(Archive):
                 if not info.isdir():
                     yield _entry(info.name, info.size, _tar_trouble(info), info)
             # subtle: tarfile ends in silence at a header that is damaged or missing
-            self._stream.seek(self._tar.offset)
-            if self._stream.read(_HEADER_BYTES) != bytes(_HEADER_BYTES):
+            if self._stream.last != bytes(_HEADER_BYTES):
                 raise EOFError("its end is missing")
+            if self._is_packed:  # to the end, where its checksum is
+                sum(map(len, _blocks(self._stream)))
 
     def _blocks(self, entry: Entry) -> Iterator[bytes]:
         stream = self._tar.extractfile(entry.source)
@@ -251,19 +254,21 @@ class _Packed(Archive):
 
 
 class _Limited:
-    """An unpacking stream that is read no further than a budget goes."""
+    """An unpacking stream that is read no further than a budget goes. ``last`` are the bytes that were read last."""
 
     def __init__(self, stream: IO[bytes], budget: Budget, name: str) -> None:
         self._stream = stream
         self._budget = budget
         self._name = name
         self._end = budget.n_bytes
+        self.last = b""
 
     def read(self, n_bytes: int = -1) -> bytes:
         left = self._end - self._stream.tell()
         data = self._stream.read(left + 1 if n_bytes < 0 else min(n_bytes, left + 1))
         if len(data) > left:
             raise self._budget.too_much(self._name)
+        self.last = data
         return data
 
     def seek(self, offset: int) -> int:
