@@ -30,6 +30,7 @@ from ingest.sources import Found, Item, Settled, Sieve, Skipped, WalkRules, walk
 from rag.errors import DocumentReadError, UnsupportedFormatError
 from rag.types import Document
 from tests.ingest.archive_bytes import PACK, encrypted, raw_named, tar_of, zip_of
+from tests.ingest.hostile_archives import BOMBS, links
 
 MB = 1024 * 1024
 
@@ -223,14 +224,7 @@ def test_a_name_of_absurd_length_fails_alone(tmp_path: Path) -> None:
 
 
 def test_links_and_devices_are_left_out(tmp_path: Path) -> None:
-    kinds = {"soft": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE, "pipe": tarfile.FIFOTYPE, "disk": tarfile.BLKTYPE}
-    others = []
-    for name, kind in kinds.items():
-        info = tarfile.TarInfo(name)
-        info.type, info.linkname = kind, "/etc/passwd" if "LNK" in str(kind) or name in ("soft", "hard") else ""
-        others.append(info)
-    found = told(tmp_path, "box.tar.gz", tar_of({"a.txt": b"a"}, mode="w:gz", others=others))
-    assert found == {
+    assert told(tmp_path, "box.tar.gz", links()) == {
         "a.txt": "",
         "soft": "skipped: link to '/etc/passwd'",
         "hard": "skipped: link to '/etc/passwd'",
@@ -357,50 +351,6 @@ def test_an_archive_that_is_gone_may_come_back(tmp_path: Path) -> None:
 
 
 # --- bombs
-
-
-def overlapping(n_names: int) -> bytes:
-    """Return a ZIP archive whose directory names the same bytes again and again."""
-    data = zip_of({"00000.txt": b"0" * 1_000_000})
-    start = data.index(b"PK\x01\x02")
-    entry, end = data[start : data.index(b"PK\x05\x06")], data[data.index(b"PK\x05\x06") :]
-    entries = b"".join(entry.replace(b"00000", b"%05d" % i) for i in range(n_names))
-    tail = end[:8] + struct.pack("<HHLL", n_names, n_names, len(entries), start) + end[20:]
-    return data[:start] + entries + tail
-
-
-def sparse() -> bytes:
-    """Return a TAR archive that says one of its files is a hole of eight terabytes."""
-    info = tarfile.TarInfo("hole.txt")
-    info.pax_headers = {
-        "GNU.sparse.major": "0",
-        "GNU.sparse.minor": "1",
-        "GNU.sparse.size": str(8 << 40),
-        "GNU.sparse.map": f"{8 << 40},0",
-    }
-    return tar_of({"a.txt": b"a"}, others=[info])
-
-
-def huge_header() -> bytes:
-    """Return a compressed TAR archive whose first header is 90 MB of zeros."""
-    info = tarfile.TarInfo("header")
-    info.type, info.size = tarfile.XHDTYPE, 90 * MB
-    return gzip.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(90 * MB), compresslevel=1)
-
-
-def zeros(n_mb: int) -> bytes:
-    return gzip.compress(bytes(n_mb * MB), compresslevel=1)
-
-
-BOMBS = {
-    "zeros.zip": lambda: zip_of({"a.txt": bytes(70 * MB)}),
-    "overlapping.zip": lambda: overlapping(500),
-    "zeros.txt.gz": lambda: zeros(70),
-    "zeros.tar.gz": lambda: gzip.compress(tar_of({"a.txt": bytes(70 * MB)}), compresslevel=1),
-    "nested.zip": lambda: zip_of({f"{i}.gz": zeros(20) for i in range(4)}),
-    "sparse.tar": sparse,
-    "header.tgz": huge_header,
-}
 
 
 @pytest.mark.parametrize("name", BOMBS)
