@@ -126,7 +126,9 @@ class Archive:
             self._index = {entry.path: entry for entry in self.entries() if entry.state == "file"}
         entry = self._index.get(path)
         if entry is None:
-            raise DocumentReadError(f"cannot read {path!r} in {self._name!r}: it is not there any more; run it again")
+            raise DocumentReadError(
+                f"cannot read {path!r} in {self._name!r}: it is not there any more; run it again", retriable=True
+            )
         return b"".join(self.blocks(entry))
 
 
