@@ -110,7 +110,7 @@ Item = Found | Skipped | Unreadable | Settled
 
 @dataclass(frozen=True, slots=True)
 class Sieve:
-    """The rules that hold in an archive: those of the folder it lies in, and its own ignore files."""
+    """The rules that hold in an archive: those of the folder it lies in."""
 
     judge: Callable[[str, str, _Ignores, bool], str]
     ignores: _Ignores
@@ -118,11 +118,6 @@ class Sieve:
     def reason_to_skip(self, entry_id: str, *, is_folder: bool) -> str:
         """Return the rule that leaves out a file or folder, whose own folders are not left out, or nothing."""
         return self.judge(entry_id.rpartition("/")[2], entry_id, self.ignores, is_folder)
-
-    def and_file(self, folder_id: str, text: str) -> Sieve:
-        """Return the rules with those of the ignore file of a folder. Raises ConfigError where they are not valid."""
-        rules = IgnoreRules(text.splitlines(), where=f"{folder_id}/{IGNORE_FILE}")
-        return Sieve(self.judge, (*self.ignores, (f"{folder_id}/", rules)))
 
 
 _Ignores = tuple[tuple[str, IgnoreRules], ...]

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ingest.archives.member import Member
-from ingest.archives.names import clean
-from ingest.ignoring import IGNORE_FILE
+from ingest.archives.names import clean, folders_of
 from ingest.isolation import IsolatedReaders, ToRead
 from ingest.sources import Found, Item, Settled, Sieve, Skipped, skipped_for_size
-from rag.errors import ConfigError, DocumentReadError, UnsupportedFormatError
+from rag.errors import DocumentReadError, UnsupportedFormatError
 
 __all__ = ["Archives"]
 
@@ -37,11 +36,9 @@ class Archives:
         """
         try:
             members = self._listed(archive, self._prefix + archive.id, hashed=hashed)
-            sieve = _with_own_rules(members, archive, sieve)
-        except (DocumentReadError, ConfigError) as error:
-            retriable = isinstance(error, DocumentReadError) and error.retriable
+        except DocumentReadError as error:
             is_unsupported = isinstance(error, UnsupportedFormatError)
-            yield Settled(archive.id, "unsupported" if is_unsupported else "failed", str(error), retriable)
+            yield Settled(archive.id, "unsupported" if is_unsupported else "failed", str(error), error.retriable)
             return
         if not members:
             yield Settled(archive.id, "empty", "the archive holds no files")
@@ -73,7 +70,7 @@ class Archives:
         if not clean(within):
             yield Skipped(f"{archive.id}/{within}", member.reason)
             return
-        for folder in _folders(within):
+        for folder in folders_of(within.rstrip("/")):
             if folder not in left_out:
                 left_out[folder] = sieve.reason_to_skip(f"{archive.id}/{folder}", is_folder=True)
                 if left_out[folder]:
@@ -84,10 +81,9 @@ class Archives:
 
     def _item(self, member: Member, archive: Found, sieve: Sieve) -> Item:
         member_id = "/".join((archive.id, *member.path))
-        if member.state == "skipped":
-            return Skipped(member_id, member.reason)
-        if reason := sieve.reason_to_skip(member_id, is_folder=False):
-            return Skipped(member_id, reason)
+        reason = sieve.reason_to_skip(member_id.rstrip("/"), is_folder=member_id.endswith("/"))
+        if reason or member.state == "skipped":
+            return Skipped(member_id, reason or member.reason)
         if member.state != "file":
             return Settled(member_id, member.state, member.reason)
         if member.size > self._max_bytes:
@@ -100,27 +96,6 @@ class Archives:
             member=member.path,
             archive_size=archive.size,
         )
-
-
-def _with_own_rules(members: Sequence[Member], archive: Found, sieve: Sieve) -> Sieve:
-    """Return the rules with those of the ignore files in the archive, from its root downwards."""
-    files = {"/".join(member.path): member.ignores for member in members if _is_ignore_file(member)}
-    for path in sorted(files, key=lambda path: path.count("/")):
-        sieve = sieve.and_file(posixpath.dirname(f"{archive.id}/{path}"), files[path])
-    return sieve
-
-
-def _is_ignore_file(member: Member) -> bool:
-    return member.state == "file" and posixpath.basename(member.path[-1]) == IGNORE_FILE
-
-
-def _folders(path: str) -> Iterator[str]:
-    """Yield the folders that a path lies in, from the outermost.
-
-    >>> list(_folders("a/b/c.txt"))
-    ['a', 'a/b']
-    """
-    return (path[:place] for place, char in enumerate(path) if char == "/")
 
 
 def _key(file: Found) -> _Key:

@@ -14,21 +14,18 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import IO, Any, Protocol, cast
+from typing import IO, Protocol, cast
 
+from ingest.archives.archive import Archive, Budget, Entry, damage_told
 from ingest.archives.member import MemberState
 from ingest.archives.names import archive_kind, clean, unpacked_name, zip_names
-from ingest.readers.packages import may_unfold_to
-from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
+from rag.errors import DocumentReadError, UnsupportedFormatError
 
-__all__ = ["MAX_MEMBERS", "Archive", "Budget", "Entry", "open_archive"]
+__all__ = ["open_archive"]
 
-MAX_MEMBERS = 100_000
-_MAX_BYTES = 8 * 1024 * 1024 * 1024
-"""What an archive may unfold to at most. It is not held in memory: this bounds time."""
-_MAX_PATH_BYTES = 4096  # of Linux
+_MAX_NAME_CHARS = 255  # as file systems have it
+_MAX_PATH_CHARS = 1024
+_MAX_FOLDERS = 64
 _BLOCK_BYTES = 1024 * 1024
 _HEADER_BYTES = 512  # of TAR
 _SHOWN_CHARS = 200
@@ -60,92 +57,6 @@ _ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zip
 _ENCRYPTED = "encrypted with a password; unpack it and ingest the files"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file in an archive. ``state`` and ``reason`` are as in ``Member``; ``source`` is for the archive itself."""
-
-    path: str
-    size: int = 0
-    state: MemberState = "file"
-    reason: str = ""
-    source: Any = None
-
-
-class Budget:
-    """What an archive of ``size`` bytes, with all archives inside it, may still unfold to and hold."""
-
-    def __init__(self, size: int) -> None:
-        self.limit = may_unfold_to(size, at_most=_MAX_BYTES)
-        self.n_bytes = self.limit
-        self.n_members = MAX_MEMBERS
-
-    def spend(self, n_bytes: int, name: str) -> None:
-        """Take bytes; raises DocumentReadError for archive ``name`` where there are not that many left."""
-        if n_bytes > self.n_bytes:
-            raise self.too_much(name)
-        self.n_bytes -= n_bytes
-
-    def count(self, name: str) -> None:
-        """Take one member; raises DocumentReadError where there is none left."""
-        if self.n_members < 1:
-            raise DocumentReadError(f"cannot read {name!r}: it holds more than {MAX_MEMBERS:,} files; split it")
-        self.n_members -= 1
-
-    def too_much(self, name: str) -> DocumentReadError:
-        return DocumentReadError(
-            f"cannot read {name!r}: it would unfold to more than the {self.limit:,} bytes that an archive of its size "
-            "may; it is made to overwhelm its reader, or must be split"
-        )
-
-
-class Archive:
-    """An open archive; ``name`` is its document id, for errors."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._index: dict[str, Entry] | None = None
-
-    def entries(self) -> Iterator[Entry]:
-        """Yield the files in the order they lie in; each is best unpacked before the next is asked for.
-
-        Raises DocumentReadError for an archive that is damaged, or breaks a bound.
-        """
-        raise NotImplementedError
-
-    def blocks(self, entry: Entry) -> Iterator[bytes]:
-        """Yield the bytes of one of the entries. Raises DocumentReadError where they are damaged."""
-        with damage_told(f"{self._name}/{entry.path}"):
-            yield from self._blocks(entry)
-
-    def _blocks(self, entry: Entry) -> Iterator[bytes]:
-        raise NotImplementedError
-
-    def read(self, path: str) -> bytes:
-        """Return the bytes of a file; the last one of that name, as unpackers leave it."""
-        if self._index is None:
-            self._index = {entry.path: entry for entry in self.entries() if entry.state == "file"}
-        entry = self._index.get(path)
-        if entry is None:
-            raise DocumentReadError(
-                f"cannot read {path!r} in {self._name!r}: it is not there any more; run it again", retriable=True
-            )
-        return b"".join(self.blocks(entry))
-
-
-@contextmanager
-def damage_told(name: str) -> Iterator[None]:
-    """Translate what the libraries raise on damaged archives: they may raise anything."""
-    try:
-        yield
-    except (RagError, MemoryError):
-        raise
-    except Exception as error:
-        said = str(error) or type(error).__name__
-        raise DocumentReadError(
-            f"cannot read {name!r}: the archive is damaged or cut off ({said}); get it again"
-        ) from error
-
-
 def open_archive(stream: IO[bytes], name: str, budget: Budget) -> Archive:
     """Open an archive by the ending of its name. Raises DocumentReadError where it is something else, or broken."""
     with damage_told(name):
@@ -168,9 +79,8 @@ class _Zip(Archive):
         self._infos = self._zip.infolist()
         budget.spend(sum(info.file_size for info in self._infos), name)
         if files := [info for info in self._infos if not info.is_dir()]:
-            if len(files) > MAX_MEMBERS:
-                budget.n_members = 0
-                budget.count(name)
+            if len(files) > budget.n_members:
+                raise budget.too_many(name)
             if all(info.flag_bits & 1 for info in files):
                 raise DocumentReadError(f"cannot read {name!r}: it is {_ENCRYPTED}")
 
@@ -301,13 +211,18 @@ def _unpacking(stream: IO[bytes], name: str) -> IO[bytes] | None:
 def _entry(path: str, size: int, trouble: tuple[MemberState, str] | None, source: object) -> Entry:
     """Return an entry under its cleaned path, or under what can be shown of a path that is none."""
     try:
-        n_bytes = len(path.encode())
+        path.encode()
     except UnicodeEncodeError:
-        shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return Entry(shown, size, "failed", "the name is not valid UTF-8; rename it, so that it can be cited")
-    if n_bytes > _MAX_PATH_BYTES:
-        return Entry(_shown(path), size, "failed", f"the name has {n_bytes:,} bytes; shorten it")
+        return Entry(_shown(path), size, "failed", "the name is not valid UTF-8; rename it, so that it can be cited")
     cleaned = clean(path)
+    parts = cleaned.split("/")
+    if len(path) > _MAX_PATH_CHARS or max(map(len, parts)) > _MAX_NAME_CHARS or len(parts) > _MAX_FOLDERS:
+        return Entry(
+            _shown(path),
+            size,
+            "failed",
+            f"the path of {len(path):,} characters and {len(parts)} names is too long; shorten it",
+        )
     if not cleaned:
         return Entry(path or "(no name)", size, "skipped", "the path leaves the archive, or names nothing")
     state, reason = trouble or ("file", "")

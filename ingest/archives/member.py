@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 __all__ = ["Member", "MemberState"]
 
@@ -15,8 +15,8 @@ MemberState = Literal["file", "skipped", "empty", "failed", "unsupported"]
 class Member:
     """A file in an archive, or an archive in it that is not entered. ``path`` is as in ``Found.member``.
 
-    ``sha256`` is "" where nobody asked for it, and for what is too large to read; ``ignores`` is the text of a
-    ``.ragignore``.
+    ``sha256`` is "" where nobody asked for it, and for what is too large to read. A path that ends with a slash is a
+    folder that is left out.
     """
 
     path: tuple[str, ...]
@@ -24,14 +24,13 @@ class Member:
     sha256: str = ""
     state: MemberState = "file"
     reason: str = ""
-    ignores: str = ""
 
     def is_sound(self) -> bool:
         """Tell whether the fields are what their types say, for one that comes from another process."""
-        texts = (self.path, self.sha256, self.state, self.reason, self.ignores)
+        fields = (self.path, self.size, self.sha256, self.state, self.reason)
         return (
-            list(map(type, texts)) == [tuple, str, str, str, str]
-            and type(self.size) is int
+            list(map(type, fields)) == [tuple, int, str, str, str]
+            and self.state in get_args(MemberState)
             and len(self.path) > 0
             and all(type(part) is str for part in self.path)
         )

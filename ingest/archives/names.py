@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 from zipfile import ZipInfo
 
 from ingest.readers.encoding import east_asian
 
-__all__ = ["ArchiveKind", "archive_kind", "clean", "unpacked_name", "zip_names"]
+__all__ = ["ArchiveKind", "archive_kind", "clean", "folders_of", "unpacked_name", "zip_names"]
 
 ArchiveKind = Literal["zip", "tar", "packed"]
 """``packed`` is one compressed file: an archive that holds it."""
@@ -58,6 +58,15 @@ def clean(path: str) -> str:
     """
     parts = [part for part in path.split("/") if part not in ("", ".")]
     return "" if ".." in parts else "/".join(parts)
+
+
+def folders_of(path: str) -> Iterator[str]:
+    """Yield the folders that a path lies in, from the outermost.
+
+    >>> list(folders_of("a/b/c.txt"))
+    ['a', 'a/b']
+    """
+    return (path[:place] for place, char in enumerate(path) if char == "/")
 
 
 def zip_names(infos: Sequence[ZipInfo]) -> list[str]:

@@ -9,9 +9,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from ingest.archives.formats import Archive, Budget, Entry, open_archive
+from ingest.archives.archive import Archive, Budget, Entry
+from ingest.archives.formats import open_archive
 from ingest.archives.member import Member, MemberState
-from ingest.archives.names import archive_kind
+from ingest.archives.names import archive_kind, folders_of
+from ingest.archives.own_rules import sifted
 from ingest.ignoring import IGNORE_FILE
 from rag.errors import DocumentReadError, UnsupportedFormatError
 
@@ -30,12 +32,13 @@ def list_members(path: Path, name: str, *, hashed: bool, max_bytes: int) -> tupl
     DocumentReadError where the archive as a whole cannot be read.
     """
     with _file(path, name) as stream:
-        budget = Budget(os.fstat(stream.fileno()).st_size)
-        members = list(_Lister(budget, hashed=hashed, max_bytes=max_bytes).members(stream, name))
+        lister = _Lister(Budget(os.fstat(stream.fileno()).st_size), hashed=hashed, max_bytes=max_bytes)
+        members = list(lister.members(stream, name))
     last = {member.path: place for place, member in enumerate(members)}
-    return tuple(
+    counting = (
         member if last[member.path] == place else _replaced(member, place) for place, member in enumerate(members)
     )
+    return tuple(sifted(counting, lister.rules, name) if lister.rules else counting)
 
 
 def _replaced(member: Member, place: int) -> Member:
@@ -45,22 +48,24 @@ def _replaced(member: Member, place: int) -> Member:
 
 
 class _Lister:
-    """One look at an archive."""
+    """One look at an archive. ``rules`` are the texts of its ignore files, by the folder they lie in ("sub/")."""
 
     def __init__(self, budget: Budget, *, hashed: bool, max_bytes: int) -> None:
+        self.rules: dict[str, str] = {}
         self._budget = budget
         self._hashed = hashed
         self._max_bytes = max_bytes
+        self._folders: set[str] = set()
 
     def members(self, stream: IO[bytes], name: str, above: tuple[str, ...] = ()) -> Iterator[Member]:
         """Yield the members of one archive, ``above`` being its own path in those around it."""
         archive = open_archive(stream, name, self._budget)
         for entry in archive.entries():
             path = (*above, entry.path)
-            self._budget.count(name)
+            self._count("/".join(path), name)
             if entry.path.rpartition("/")[2] == IGNORE_FILE:
-                yield Member(path, entry.size, ignores=_rules(archive, entry, f"{name}/{entry.path}"))
-            elif entry.state != "file":
+                self.rules["/".join(path).removesuffix(IGNORE_FILE)] = _text(archive, entry, f"{name}/{entry.path}")
+            if entry.state != "file":
                 yield Member(path, entry.size, state=entry.state, reason=entry.reason)
             elif entry.size > self._max_bytes:
                 yield Member(path, entry.size)  # whoever asked knows his limit
@@ -68,6 +73,14 @@ class _Lister:
                 yield from self._inside(archive, entry, f"{name}/{entry.path}", path)
             else:
                 yield self._member(archive, entry, path)
+
+    def _count(self, path: str, name: str) -> None:
+        """Take a file and its folders from the budget: each will be compared with the rules of a walk."""
+        self._budget.count(name)
+        for folder in folders_of(path):
+            if folder not in self._folders:
+                self._folders.add(folder)
+                self._budget.count(name)
 
     def _inside(self, archive: Archive, entry: Entry, name: str, path: tuple[str, ...]) -> list[Member]:
         """Return the members of an archive in an archive, or what became of it: it alone pays for what it is."""
@@ -91,7 +104,7 @@ class _Lister:
             return Member(path, entry.size, state="failed", reason=str(error))
 
 
-def _rules(archive: Archive, entry: Entry, name: str) -> str:
+def _text(archive: Archive, entry: Entry, name: str) -> str:
     """Return the text of an ignore file. Without it the archive is not read: it could be what was to be kept out."""
     if entry.state != "file" or entry.size > _MAX_IGNORE_BYTES:
         reason = entry.reason or f"it has more than {_MAX_IGNORE_BYTES:,} bytes"
@@ -120,7 +133,7 @@ class OpenArchives:
         self._identity: tuple[object, ...] = ()
         self._stream: IO[bytes] | None = None
         self._levels: list[tuple[tuple[str, ...], Archive]] = []
-        self._budget = Budget(0)
+        self._size = 0
 
     def read(self, path: Path, member: tuple[str, ...], *, document_id: str) -> bytes:
         """Return the bytes of a file in an archive. Raises DocumentReadError where they cannot be had."""
@@ -147,7 +160,7 @@ class OpenArchives:
             _, archive = self._levels[-1]
             here = inside[: len(self._levels)]
             stream = BytesIO(archive.read(here[-1]))
-            self._levels.append((here, open_archive(stream, "/".join((name, *here)), self._budget)))
+            self._levels.append((here, open_archive(stream, "/".join((name, *here)), Budget(self._size))))
 
     def _open_file(self, path: Path, name: str) -> None:
         stream = _file(path, name)
@@ -158,8 +171,8 @@ class OpenArchives:
             return
         self.close()
         self._stream = stream
-        self._budget = Budget(status.st_size)
-        self._levels.append(((), open_archive(stream, name, self._budget)))
+        self._size = status.st_size
+        self._levels.append(((), open_archive(stream, name, Budget(self._size))))
         self._identity = identity
 
 

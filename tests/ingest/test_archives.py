@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.archives import formats
+from ingest.archives import archive
 from ingest.archives.folder import Archives
 from ingest.archives.member import Member
 from ingest.archives.names import archive_kind
@@ -215,8 +215,13 @@ def test_the_last_file_of_a_name_counts_and_the_others_are_told_of(tmp_path: Pat
 
 
 def test_a_name_of_absurd_length_fails_alone(tmp_path: Path) -> None:
-    found = told(tmp_path, "box.tar", tar_of({"x" * 5000: b"x", "a.txt": b"a"}))
-    assert [said for said in found.values() if said] == ["failed: the name has 5,000 bytes; shorten it"]
+    found = told(tmp_path, "box.tar", tar_of({"x" * 5000: b"x", "y/" * 70 + "y": b"y", "z" * 256: b"z", "a.txt": b"a"}))
+    assert sorted(said for said in found.values()) == [
+        "",
+        "failed: the path of 141 characters and 71 names is too long; shorten it",
+        "failed: the path of 256 characters and 1 names is too long; shorten it",
+        "failed: the path of 5,000 characters and 1 names is too long; shorten it",
+    ]
     assert all(len(path) < 300 for path in found)
 
 
@@ -368,10 +373,10 @@ def test_a_bomb_is_refused_by_the_bound_it_breaks(tmp_path: Path, readers: Isola
 
 
 def test_more_files_than_an_archive_may_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "MAX_MEMBERS", 10)
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 10)
     many = {f"{i}.txt": b"" for i in range(11)}
     for ending in (".zip", ".tar"):
-        assert "holds more than 10 files; split it" in refusal(tmp_path, f"box{ending}", PACK[ending](many))
+        assert "holds more than 10 files and folders; split it" in refusal(tmp_path, f"box{ending}", PACK[ending](many))
     nested = told(tmp_path, "box.zip", zip_of({"in.tar": tar_of(many), "a.txt": b"a"}))
     assert nested["in.tar"].startswith("failed: cannot read 'box.zip/in.tar': it holds more than 10 files")
     assert nested["a.txt"] == ""
@@ -475,6 +480,34 @@ def test_an_archive_is_left_out_like_a_folder(tmp_path: Path, readers: IsolatedR
         "large.zip": "3,000 bytes, more than the limit of 2,000 (max_bytes)",
         "old.zip": "ignored by 'old.zip' in .ragignore",
     }
+
+
+def test_an_ignore_file_in_an_archive_leaves_out_what_it_names(tmp_path: Path, readers: IsolatedReaders) -> None:
+    tree = {
+        ".ragignore": b"drafts\n*.csv\n",
+        "sub/.ragignore": b"!keep.csv\nold.md\n",
+        "sub/keep.csv": b"a",
+        "sub/b.csv": b"b",
+    }
+    tree |= {"sub/old.md": b"o", "old.md": b"o", "drafts/a.md": b"a", "drafts/deep/b.md": b"b"}
+    (tmp_path / "box.zip").write_bytes(zip_of({"in.tar": tar_of(tree), "drafts/c.md": b"c"}))
+    found = items(tmp_path, readers)
+    assert {item.id for item in found if isinstance(item, Found)} == {
+        "box.zip/in.tar/sub/keep.csv",
+        "box.zip/in.tar/old.md",
+        "box.zip/drafts/c.md",
+    }
+    assert reasons(found)["box.zip/in.tar/drafts/"] == "ignored by 'drafts' in box.zip/in.tar/.ragignore"
+    assert "box.zip/in.tar/drafts/deep/b.md" not in reasons(found)
+
+
+def test_a_pattern_that_takes_for_ever_costs_its_archive_alone(tmp_path: Path) -> None:
+    data = zip_of({".ragignore": b"*a" * 20 + b"*b", "a" * 250: b"", "x/" + "a" * 250: b""})
+    (tmp_path / "box.zip").write_bytes(data)
+    with IsolatedReaders(ReadingLimits(timeout_s=0.5)) as hasty:
+        (item,) = items(tmp_path, hasty)
+    assert isinstance(item, Settled)
+    assert "not read within" in item.reason
 
 
 def test_an_ignore_file_that_cannot_be_read_keeps_its_archive_closed(tmp_path: Path, readers: IsolatedReaders) -> None:
