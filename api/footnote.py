@@ -183,13 +183,13 @@ class Footnote:
         """Return a whole document as it was read."""
         return self.collection(collection).document(document_id)
 
-    async def delete_document(self, document_id: str, *, collection: str | None = None) -> None:
-        """Remove a document. One that was uploaded loses its file too; any other comes back with its folder."""
+    async def delete_document(self, document_id: str, *, collection: str | None = None) -> str:
+        """Remove a document, or an uploaded file with all documents in it; return what would bring it back, or ""."""
         opened = self.collection(collection)
         from ingest.uploads import remove_document
 
         async with self._writing[opened.name]:
-            await asyncio.to_thread(
+            return await asyncio.to_thread(
                 remove_document,
                 opened,
                 document_id,
@@ -283,16 +283,17 @@ class Footnote:
             on_progress=on_progress,
         )
 
-    async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> FileResult:
-        """Store a file with the collection and ingest it; a file of the same name is replaced."""
-        from ingest.uploads import save_upload
+    async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> list[FileResult]:
+        """Store a file in place of one of its name and ingest it: one result, or one for each file of an archive."""
+        from ingest.roots import is_under
+        from ingest.uploads import save_upload, upload_id
 
         opened = await self._writable(collection or self.settings.collection)
         path = await asyncio.to_thread(save_upload, self._uploads(opened), filename, data)
         spending = await self._spending(opened.name)
         report = await self._ingest(path.parent, opened, spending, lambda progress: None, alone=True)
-        results = {file.path.rpartition("/")[2]: file for file in report.files}
-        return results[path.name]
+        own_id = upload_id(opened, path.name, uploads=path.parent, library=self.library.folder)
+        return [file for file in report.files if is_under(file.path, own_id)]
 
     async def search(self, query: str, *, collection: str | None = None, k: int | None = None) -> Retrieval:
         """Return the passages that bear on a query, best first."""

@@ -21,6 +21,7 @@ __all__ = [
     "CollectionName",
     "Created",
     "Deleted",
+    "DeletedDocument",
     "DocumentList",
     "DocumentText",
     "Error",
@@ -299,6 +300,12 @@ class Deleted(_Reply):
     deleted: Literal[True]
 
 
+class DeletedDocument(Deleted):
+    """``note`` says what would bring it back; "" where nothing does."""
+
+    note: str
+
+
 class DocumentEntry(_Reply):
     id: str
     title: str
@@ -355,7 +362,7 @@ class DocumentText(_Reply):
 
 
 class UploadedFile(_Reply):
-    """What became of one file; ``path`` is the id of its document."""
+    """What became of one file; ``path`` is the id of its document. The files of an archive share its ``filename``."""
 
     filename: str
     path: str

@@ -18,11 +18,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
+from ingest.archives.member import Member
 from ingest.readers.media import Media, ServedKind, Want
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document, PlacedText
+
+if TYPE_CHECKING:
+    from ingest.archives.opened import OpenArchives
 
 try:
     import resource
@@ -39,16 +43,19 @@ ALARM_GRACE_S = 2.0
 MAX_MEDIA_BYTES = 32_000_000
 """Media in one reply: about so much, and one more."""
 
-Outcome = Literal["ready", "making", "media", "document", "failed", "unsupported", "wrong", "memory", "too long"]
+Outcome = Literal[
+    "ready", "making", "media", "document", "members", "failed", "unsupported", "wrong", "memory", "too long"
+]
+Task = Literal["read", "list", "list hashed"]
 Read = Callable[..., Document]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A file to read. ``max_bytes`` of memory are beyond what the process has taken when it starts.
+    """A file to read, or an archive to list; ``max_bytes`` of memory are beyond what the process takes anyway.
 
     ``served`` are the kinds of media whose texts may be asked for, unless ``given_up`` says why no more are; ``known``
-    are the texts that are there.
+    are the texts that are there. ``max_file_bytes`` is the size up to which files in an archive are hashed.
     """
 
     path: str
@@ -61,11 +68,13 @@ class Request:
     served: tuple[ServedKind, ...] = ()
     known: tuple[PlacedText, ...] = ()
     given_up: str = ""
+    task: Task = "read"
+    max_file_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of a request: a document, media whose texts are wanted first, or what to say about it.
+    """What became of a request: a document, media whose texts are wanted first, the members of an archive, or words.
 
     "making" goes before the reply of a file whose media are being made. ``reader`` is who has numbered the media, and
     ``sha256`` that of the bytes that were read.
@@ -73,6 +82,7 @@ class Reply:
 
     outcome: Outcome
     document: Document | None = None
+    members: tuple[Member, ...] = ()
     wants: tuple[Want, ...] = ()
     reader: str = ""
     sha256: str = ""
@@ -83,6 +93,8 @@ class Reply:
 
 def main(reader: str) -> None:
     """Serve requests until there are no more. ``reader`` names a function: ``ingest.readers:read``."""
+    from ingest.archives.opened import OpenArchives  # here, for the parent does without
+
     requests, replies = _take_over_streams()
     _leave_signals_to_parent()
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # each thread would reserve memory
@@ -90,6 +102,7 @@ def main(reader: str) -> None:
     read: Read = getattr(importlib.import_module(module), name)
     _end_with_parent(requests.fileno())
     _silence_errors()
+    archives = OpenArchives()
     n_bytes_at_start = _address_space()
     _send(replies, Reply("ready"))
     while header := requests.read(LENGTH.size):
@@ -103,19 +116,16 @@ def main(reader: str) -> None:
             max_seconds=request.timeout_s / 2,
             on_make=lambda: _send(replies, Reply("making")),
         )
-        _send(replies, _reply(read, request, media))
+        _send(replies, _reply(read, request, media, archives))
         _set_alarm(0)
 
 
-def _reply(read: Read, request: Request, media: Media) -> Reply:
+def _reply(read: Read, request: Request, media: Media, archives: OpenArchives) -> Reply:
     try:
-        document = read(
-            Path(request.path),
-            document_id=request.document_id,
-            name=request.name,
-            member=request.member,
-            media=media,
-        )
+        if request.task != "read":
+            return Reply("members", members=_members(request))
+        data = _data(request, archives)
+        document = read(Path(request.path), document_id=request.document_id, name=request.name, data=data, media=media)
     except UnsupportedFormatError as error:
         return Reply("unsupported", message=str(error))
     except DocumentReadError as error:
@@ -132,6 +142,25 @@ def _reply(read: Read, request: Request, media: Media) -> Reply:
         return Reply("too long", n_chars=len(document.text))
     metadata: Mapping[str, Any] = dict(document.metadata)  # subtle: a read-only mapping cannot be pickled
     return Reply("document", replace(document, metadata=metadata))
+
+
+def _members(request: Request) -> tuple[Member, ...]:
+    from ingest.archives.opened import list_members
+
+    return list_members(
+        Path(request.path),
+        request.document_id,
+        hashed=request.task == "list hashed",
+        max_bytes=request.max_file_bytes,
+    )
+
+
+def _data(request: Request, archives: OpenArchives) -> bytes | None:
+    """Return the bytes of a file in an archive; None for one that the reader opens itself."""
+    if request.member:
+        return archives.read(Path(request.path), request.member, document_id=request.document_id)
+    archives.close()  # its memory is for the next file
+    return None
 
 
 def _send(stream: IO[bytes], reply: Reply) -> None:

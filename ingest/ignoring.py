@@ -8,7 +8,10 @@ from pathspec import GitIgnoreSpec
 
 from rag.errors import ConfigError
 
-__all__ = ["IgnoreRules"]
+__all__ = ["IGNORE_FILE", "IgnoreRules"]
+
+IGNORE_FILE = ".ragignore"
+"""Holds ignore rules for the folder it lies in."""
 
 
 class IgnoreRules:

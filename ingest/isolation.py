@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
 
+from ingest.archives.member import Member
 from ingest.child import LENGTH, Reply, Request
 from ingest.readers.media import ServedKind, Want
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
@@ -53,9 +54,9 @@ class ToRead:
     """A file to read, of about ``size`` bytes.
 
     The ending of ``name`` says what it is ("": that of the document id). ``member`` is where in the file the document
-    is, for one inside an archive: its path there, one for each archive inside another. ``known`` are texts of its media
-    that are there already; ``given_up`` is why no others are to be asked for ("" while they are). ``spent_s`` is what
-    making media has taken so far.
+    is, for one inside an archive: its path there, one for each archive inside another; ``archive_size`` is then the
+    size of the file that is opened. ``known`` are texts of its media that are there already; ``given_up`` is why no
+    others are to be asked for ("" while they are). ``spent_s`` is what making media has taken so far.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class ToRead:
     size: int
     name: str = ""
     member: tuple[str, ...] = ()
+    archive_size: int = 0
     known: tuple[PlacedText, ...] = ()
     given_up: str = ""
     spent_s: float = 0.0
@@ -101,7 +103,7 @@ class ReadingLimits:
             document_id=file.document_id,
             name=file.name or file.document_id,
             member=file.member,
-            timeout_s=self.timeout_s * (1 + file.size / (20 * _MB)),
+            timeout_s=self.timeout_s * (1 + (file.size + file.archive_size) / (20 * _MB)),
             max_bytes=self.memory_mb * _MB + 20 * file.size,
             max_chars=self.chars + 20 * file.size,
             known=file.known,
@@ -175,19 +177,43 @@ class IsolatedReaders:
             self._read_ahead()
             child = self._ahead.pop(_without_texts(request), None) or self._sent(request)
             self._read_ahead()
-        reply = self._reply(child)
-        if child.n_read > 1 and (reply is None or reply.outcome == "memory") and not child.timed_out:
-            # Files before this one may have left the process damaged or full: only a fresh one can tell.
-            with self._changing:
-                child = self._sent(request, fresh=True)
-            reply = self._reply(child)
+        child, reply = self._answer(child, request)
         if (reply is None or reply.outcome == "memory") and child.is_making and not self._closed:
             return self.read(replace(file, given_up=_why_given_up(child, reply, request)))
         if reply is None:
             raise self._broken(child, request)
         if reply.outcome == "media":
             return Wanted(reply.wants, reply.reader, reply.sha256, time.monotonic() - began)
-        return _document(reply, request)
+        if reply.document is None:
+            raise _refusal(reply, request)
+        return reply.document
+
+    def members(self, archive: ToRead, *, hashed: bool, max_bytes: int) -> tuple[Member, ...]:
+        """Return the files in an archive; ``hashed`` with the hashes of those of up to ``max_bytes``.
+
+        Waits and raises as ``read`` does, where the archive as a whole cannot be read.
+        """
+        request = replace(
+            self._limits.request(archive), task="list hashed" if hashed else "list", max_file_bytes=max_bytes
+        )
+        with self._changing:
+            child = self._sent(request)
+        child, reply = self._answer(child, request)
+        if reply is None:
+            raise self._broken(child, request)
+        if reply.outcome != "members":
+            raise _refusal(reply, request)
+        return reply.members
+
+    def _answer(self, child: _Child, request: Request) -> tuple[_Child, Reply | None]:
+        """Return what a process says to the request, and which: another one where the first breaks."""
+        reply = self._reply(child)
+        if child.n_read > 1 and (reply is None or reply.outcome == "memory") and not child.timed_out:
+            # Files before this one may have left the process damaged or full: only a fresh one can tell.
+            with self._changing:
+                child = self._sent(request, fresh=True)
+            reply = self._reply(child)
+        return child, reply
 
     def again(self, file: ToRead, wanted: Wanted, texts: Iterable[PlacedText]) -> ToRead:
         """Return a file to be read once more, with texts that were wanted.
@@ -277,26 +303,25 @@ def _why_given_up(child: _Child, reply: Reply | None, request: Request) -> str:
     return f"drawing them ended the reader ({_ending(child.exit_code)})"
 
 
-def _document(reply: Reply, request: Request) -> Document:
-    if reply.document is not None:
-        return reply.document
+def _refusal(reply: Reply, request: Request) -> RagError:
+    """Return what to say of a file whose process answered, but not with what was asked for."""
     failed = f"cannot read {request.document_id!r}"
     if reply.outcome == "unsupported":
-        raise UnsupportedFormatError(reply.message)
+        return UnsupportedFormatError(reply.message)
     if reply.outcome == "memory":
-        raise DocumentReadError(
+        return DocumentReadError(
             f"{failed}: it needs more than {request.max_bytes // _MB:,} MB of memory to read; split it or convert it, "
             "or allow more (ingest.parse_memory_mb)",
             retriable=True,
         )
     if reply.outcome == "too long":
-        raise DocumentReadError(
+        return DocumentReadError(
             f"{failed}: it unfolds to {reply.n_chars:,} characters, more than the {request.max_chars:,} that a file "
             "of its size may hold; it is made to overwhelm its reader, or must be split"
         )
     if reply.outcome == "wrong":
-        raise RagError(reply.message)
-    raise DocumentReadError(reply.message, retriable=reply.retriable)
+        return RagError(reply.message)
+    return DocumentReadError(reply.message, retriable=reply.retriable)
 
 
 class _Child:
@@ -426,7 +451,8 @@ class _ReplyUnpickler(pickle.Unpickler):
     """Makes replies and the dataclasses of documents and nothing else: a parser taken over cannot send code here."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("rag.types", "ingest.child", "ingest.readers.media") and name.isidentifier():
+        ours = ("rag.types", "ingest.child", "ingest.readers.media", "ingest.archives.member")
+        if module in ours and name.isidentifier():
             found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__ == module and is_dataclass(found):
                 return found
@@ -439,7 +465,11 @@ def _load(message: bytes) -> Reply | None:
         reply = _ReplyUnpickler(io.BytesIO(message)).load()
     except Exception:  # a process that was taken over may send anything
         return None
-    return reply if isinstance(reply, Reply) and all(map(_is_sound, reply.wants)) else None
+    if not isinstance(reply, Reply):
+        return None
+    # subtle: unpickling looks at no field, and a member's path becomes an id
+    are_members = all(isinstance(member, Member) and member.is_sound() for member in reply.members)
+    return reply if are_members and all(map(_is_sound, reply.wants)) else None
 
 
 def _is_sound(want: object) -> bool:

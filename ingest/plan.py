@@ -9,7 +9,7 @@ from index.records import LedgerEntry
 from ingest.sources import Found
 from rag.types import MediaKind
 
-__all__ = ["Known", "Plan", "Work", "plan_changes", "reader_of", "reader_today", "triage"]
+__all__ = ["Known", "Plan", "Work", "file_stamps", "plan_changes", "reader_of", "reader_today", "triage"]
 
 RACY_NS = 2_000_000_000
 """A file that changed less than this before it was last looked at may have changed again within the same timestamp."""
@@ -118,6 +118,14 @@ def plan_changes(
     return Plan(tuple(work), tuple(still), tuple(sorted(gone)))
 
 
+def file_stamps(ledger: Mapping[str, LedgerEntry]) -> set[tuple[int, int, int]]:
+    """Return (mtime, ctime, inode) of the files that have not changed if they still have these.
+
+    An archive has those of its members.
+    """
+    return {(entry.mtime_ns, entry.ctime_ns, entry.inode) for entry in ledger.values() if _is_settled(entry)}
+
+
 def _is_current(entry: LedgerEntry, reader: str) -> bool:
     return entry.state in ("indexed", "empty", "unsupported") and not entry.retriable and entry.reader == reader
 
@@ -129,5 +137,9 @@ def _same_stat(file: Found, entry: LedgerEntry) -> bool:
         entry.ctime_ns,
         entry.inode,
     )
-    looked_at_ns = int(entry.updated_at * 1e9)
-    return same and looked_at_ns - max(file.mtime_ns, file.ctime_ns) > RACY_NS
+    return same and _is_settled(entry)
+
+
+def _is_settled(entry: LedgerEntry) -> bool:
+    """Tell whether a file was left alone for long enough before it was looked at to trust its times."""
+    return int(entry.updated_at * 1e9) - max(entry.mtime_ns, entry.ctime_ns) > RACY_NS

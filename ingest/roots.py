@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Scope", "all_roots", "folder_of", "is_under", "scope_of"]
+from rag.errors import DocumentReadError
+
+__all__ = ["Scope", "all_roots", "folder_of", "is_under", "is_under_any", "scope_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,13 @@ def scope_of(path: Path, *, library: Path, known: Iterable[str], alone: bool = F
 
     So one file of a folder can be brought up to date without a second name, and without losing its neighbours.
     ``known`` are the keys of the collection's ledger. ``alone``: the path is a folder of its own, whatever lies above.
+    Raises DocumentReadError for a path inside a file: an archive is read whole.
     """
     path, keys = path.resolve(), set(known)
+    if whole := next((parent for parent in path.parents if parent.is_file()), None):
+        raise DocumentReadError(
+            f"cannot read {str(path)!r}: {str(whole)!r} is a file, and is read whole; run: rag ingest {whole}"
+        )
     folders = {folder_of(key, library=library): key for key in keys}
     for root in (path,) if alone else (path, *path.parents):
         if root in folders:
@@ -59,6 +66,15 @@ def folder_of(key: str, *, library: Path) -> Path:
 def is_under(path: str, folder: str) -> bool:
     """Tell whether a path with forward slashes is the folder or lies in it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def is_under_any(path: str, folders: Set[str]) -> bool:
+    """Tell whether a path is one of the folders or lies in one.
+
+    >>> is_under_any("a/b/c.txt", {"a/b"}), is_under_any("a/bc.txt", {"a/b"})
+    (True, False)
+    """
+    return path in folders or any(char == "/" and path[:place] in folders for place, char in enumerate(path))
 
 
 def _key(root: Path, library: Path) -> str:

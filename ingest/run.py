@@ -146,10 +146,10 @@ async def ingest(
                 own = _embedding_queue(collection, vectors, spending.metered(embedder, tokenizer), tokenizer, tally)
                 stack.push_async_callback(own.aclose)
                 queue = own
-            survey = Survey(scope, collection, writer, tally)
             readers = stack.enter_context(
                 IsolatedReaders(intake.limits, served=served_kinds(texts.profiles) if texts else ())
             )
+            survey = Survey(scope, collection, writer, tally, readers)
             run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits, texts)
             await run.execute(_without(intake.library, scope.root, intake.rules))
         report = tally.report(str(scope.root), collection.name, time.monotonic() - started)
@@ -184,7 +184,7 @@ async def rehearse(
         media.on_read = tally.media_read
     with IsolatedReaders(intake.limits, served=served_kinds(media.profiles) if media else ()) as readers:
         scope = intake.scope(rehearsal.ledger())
-        survey = Survey(scope, rehearsal, rehearsal, tally)
+        survey = Survey(scope, rehearsal, rehearsal, tally, readers)
         run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits, media)
         await run.execute(_without(intake.library, scope.root, intake.rules))
     return tally.report(str(scope.root), rehearsal.name, time.monotonic() - started)
@@ -305,7 +305,15 @@ class _Run:
     def _to_read(self, work: Work) -> ToRead:
         found = work.found
         known = self._media.known(work.sha256) if self._media else ()
-        return ToRead(found.path, found.id, found.size, name=found.name, member=found.member, known=known)
+        return ToRead(
+            found.path,
+            found.id,
+            found.size,
+            name=found.name,
+            member=found.member,
+            archive_size=found.archive_size,
+            known=known,
+        )
 
     def _outcome(self, work: Work, file: ToRead) -> _Outcome:
         try:

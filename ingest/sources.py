@@ -8,16 +8,30 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from ingest.ignoring import IgnoreRules
+from ingest.archives.names import archive_kind
+from ingest.ignoring import IGNORE_FILE, IgnoreRules
 from rag.errors import ConfigError, DocumentReadError
 
-__all__ = ["DEFAULT_IGNORES", "IGNORE_FILE", "Found", "Skipped", "Unreadable", "WalkRules", "walk"]
+__all__ = [
+    "DEFAULT_IGNORES",
+    "IGNORE_FILE",
+    "Enter",
+    "Found",
+    "Item",
+    "Settled",
+    "Sieve",
+    "Skipped",
+    "Unreadable",
+    "WalkRules",
+    "skipped_for_size",
+    "walk",
+]
 
-IGNORE_FILE = ".ragignore"
 DEFAULT_IGNORES = (
     *("node_modules/", "__pycache__/", "site-packages/", "*.egg-info/", "__MACOSX/"),  # code of others, build products
     *("*.pyc", "*.pyo", "*.class", "*.o", "*.so", "*.dll", "*.exe"),
@@ -51,7 +65,7 @@ class Found:
     """A file to read. ``id`` is its path relative to the root, with forward slashes, exactly as the disk spells it.
 
     The ending of ``name`` says what it is. ``member`` is empty, or for a file inside an archive its path there (one for
-    each archive inside another); ``path``, times and inode are then the archive's.
+    each archive inside another); ``path``, ``archive_size``, times and inode are then the archive's.
     """
 
     path: Path
@@ -62,6 +76,7 @@ class Found:
     inode: int
     name: str
     member: tuple[str, ...] = ()
+    archive_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +95,42 @@ class Unreadable:
     reason: str
 
 
-def walk(root: Path, *, rules: WalkRules | None = None) -> Iterator[Found | Skipped | Unreadable]:
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An archive that is not entered, or a file in one that is not read, and the state it ends in."""
+
+    id: str
+    state: Literal["empty", "failed", "unsupported"]
+    reason: str
+    retriable: bool = False
+
+
+Item = Found | Skipped | Unreadable | Settled
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """The rules that hold in an archive: those of the folder it lies in."""
+
+    judge: Callable[[str, str, _Ignores, bool], str]
+    ignores: _Ignores
+
+    def reason_to_skip(self, entry_id: str, *, is_folder: bool) -> str:
+        """Return the rule that leaves out a file or folder, whose own folders are not left out, or nothing."""
+        return self.judge(entry_id.rpartition("/")[2], entry_id, self.ignores, is_folder)
+
+
+_Ignores = tuple[tuple[str, IgnoreRules], ...]
+"""The ignore rules that hold in a folder: (id prefix of the folder they stand in, rules)."""
+
+Enter = Callable[[Found, Sieve], Iterable[Item]]
+"""Yields what is in an archive."""
+
+
+def walk(root: Path, *, rules: WalkRules | None = None, enter: Enter | None = None) -> Iterator[Item]:
     """Yield every path under ``root`` once, in the order of its parts' code points.
+
+    Archives are folders where ``enter`` opens them, else files.
 
     A file as root is taken as it is, whatever its name. Ignore rules: those built in, then ``.ragignore`` files from
     the root downwards, the last that speaks wins; a folder that is ignored is not entered. A symbolic link to a file is
@@ -98,22 +147,23 @@ def walk(root: Path, *, rules: WalkRules | None = None) -> Iterator[Found | Skip
             f"cannot read {str(root)!r}: {_cause(error)}; check the path, it must be a folder or a file", retriable=True
         ) from error
     if stat.S_ISDIR(status.st_mode):
-        return _Walk(root, rules).items()
+        return _Walk(root, rules, enter).items()
     return iter([_file(root, root.name, status, rules)])
 
 
 class _Walk:
     """One walk through one folder."""
 
-    def __init__(self, root: Path, rules: WalkRules) -> None:
+    def __init__(self, root: Path, rules: WalkRules, enter: Enter | None) -> None:
         self._root = root
+        self._enter = enter
         self._real_root = root.resolve()
         self._rules = rules
         self._include = IgnoreRules(rules.include, where="include") if rules.include else None
         self._exclude = IgnoreRules(rules.exclude, where="exclude") if rules.exclude else None
         self._visited: set[tuple[int, int]] = set()
 
-    def items(self) -> Iterator[Found | Skipped | Unreadable]:
+    def items(self) -> Iterator[Item]:
         """Walk depth first with a stack of our own: folders can be nested deeper than Python's recursion allows."""
         defaults = ("", IgnoreRules(DEFAULT_IGNORES, where="built-in rules"))
         stack = [iter(self._entries(self._root, "", (defaults,)))]
@@ -123,12 +173,15 @@ class _Walk:
                 stack.pop()
             elif isinstance(entry, _Folder):
                 stack.append(iter(self._entries(entry.path, entry.id + "/", entry.ignores)))
+            elif isinstance(entry, _Archive):
+                assert self._enter is not None
+                yield from self._enter(entry.file, Sieve(self._reason_to_skip, entry.ignores))
             else:
                 yield entry
 
     def _entries(
-        self, folder: Path, prefix: str, ignores: tuple[tuple[str, IgnoreRules], ...]
-    ) -> Iterator[Found | Skipped | Unreadable | _Folder]:
+        self, folder: Path, prefix: str, ignores: _Ignores
+    ) -> Iterator[Found | Skipped | Unreadable | _Folder | _Archive]:
         try:
             status = folder.stat()
             with os.scandir(folder) as scan:
@@ -146,9 +199,7 @@ class _Walk:
         for name in names:
             yield self._entry(folder / name, prefix + name, ignores)
 
-    def _entry(
-        self, path: Path, entry_id: str, ignores: tuple[tuple[str, IgnoreRules], ...]
-    ) -> Found | Skipped | Unreadable | _Folder:
+    def _entry(self, path: Path, entry_id: str, ignores: _Ignores) -> Found | Skipped | Unreadable | _Folder | _Archive:
         try:
             entry_id.encode("utf-8")
         except UnicodeEncodeError:
@@ -165,16 +216,18 @@ class _Walk:
             except OSError as error:
                 return self._broken_link(entry_id, path, error)
         is_folder = stat.S_ISDIR(status.st_mode)
+        is_archive = not is_folder and self._enter is not None and archive_kind(path.name) is not None
         shown = entry_id + "/" if is_folder else entry_id
-        if reason := self._reason_to_skip(path.name, entry_id, ignores, is_folder=is_folder):
+        if reason := self._reason_to_skip(path.name, entry_id, ignores, is_folder or is_archive):
             return Skipped(shown, reason)
         if is_link and (reason := self._reason_not_to_follow(path, status, is_folder=is_folder)):
             return Skipped(shown, reason)
-        return _Folder(path, entry_id, ignores) if is_folder else _file(path, entry_id, status, self._rules)
+        if is_folder:
+            return _Folder(path, entry_id, ignores)
+        file = _file(path, entry_id, status, self._rules)
+        return _Archive(file, ignores) if is_archive and isinstance(file, Found) else file
 
-    def _reason_to_skip(
-        self, name: str, entry_id: str, ignores: tuple[tuple[str, IgnoreRules], ...], *, is_folder: bool
-    ) -> str:
+    def _reason_to_skip(self, name: str, entry_id: str, ignores: _Ignores, is_folder: bool) -> str:
         """Return the rule that leaves an entry out, or nothing."""
         if name.startswith(".") and (name in (".git", IGNORE_FILE) or not self._rules.hidden):
             return "hidden: the name begins with a dot"
@@ -210,19 +263,32 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder to enter, with the ignore rules that hold in it: (id prefix of the folder they stand in, rules)."""
+    """A folder to enter, with the ignore rules that hold around it."""
 
     path: Path
     id: str
-    ignores: tuple[tuple[str, IgnoreRules], ...]
+    ignores: _Ignores
+
+
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """An archive to enter, with the ignore rules that hold around it."""
+
+    file: Found
+    ignores: _Ignores
 
 
 def _file(path: Path, entry_id: str, status: os.stat_result, rules: WalkRules) -> Found | Skipped:
     if not stat.S_ISREG(status.st_mode):
         return Skipped(entry_id, f"not a file but {_kind(status.st_mode)}")
     if status.st_size > rules.max_bytes:
-        return Skipped(entry_id, f"{status.st_size:,} bytes, more than the limit of {rules.max_bytes:,} (max_bytes)")
+        return skipped_for_size(entry_id, status.st_size, rules.max_bytes)
     return Found(path, entry_id, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, path.name)
+
+
+def skipped_for_size(entry_id: str, size: int, max_bytes: int) -> Skipped:
+    """Return a file left out because it is too large."""
+    return Skipped(entry_id, f"{size:,} bytes, more than the limit of {max_bytes:,} (max_bytes)")
 
 
 def _ignore_file(path: Path, entry_id: str) -> IgnoreRules:

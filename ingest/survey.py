@@ -6,21 +6,28 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Collection as Kinds
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
 
 from index.collection import Collection
 from index.records import LedgerEntry
 from index.writer import Writer
-from ingest.plan import Known, Plan, plan_changes, reader_today, triage
+from ingest.archives.folder import Archives
+from ingest.isolation import IsolatedReaders
+from ingest.plan import Known, Plan, file_stamps, plan_changes, reader_today, triage
 from ingest.readers import reader_name
 from ingest.rehearsal import Rehearsal
 from ingest.report import FileResult, FileState
-from ingest.roots import Scope, is_under
-from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
+from ingest.roots import Scope, is_under_any
+from ingest.sources import Found, Item, Settled, Sieve, Skipped, Unreadable, WalkRules, walk
 from ingest.tally import Tally
+from rag.errors import DocumentReadError
 from rag.types import MediaKind
 
 __all__ = ["Survey"]
+
+_Unread = Literal["skipped", "empty", "unsupported"]
 
 
 class Survey:
@@ -30,7 +37,12 @@ class Survey:
     """
 
     def __init__(
-        self, scope: Scope, collection: Collection | Rehearsal, writer: Writer | Rehearsal, tally: Tally
+        self,
+        scope: Scope,
+        collection: Collection | Rehearsal,
+        writer: Writer | Rehearsal,
+        tally: Tally,
+        readers: IsolatedReaders,
     ) -> None:
         self.root = scope.key
         self.held: set[str] = set()
@@ -38,6 +50,8 @@ class Survey:
         self._collection = collection
         self._writer = writer
         self._tally = tally
+        self._readers = readers
+        self._archives = Archives(readers, max_bytes=0)
         self._prefix = ""
 
     def plan(self, rules: WalkRules, *, served: Kinds[MediaKind] = ()) -> Plan:
@@ -46,8 +60,8 @@ class Survey:
         self.held = {info.id for info in self._collection.documents()}
         ledger = {path: entry for path, entry in everything.items() if self._is_ours(entry)}
         found: list[Found] = []
-        out_of_sight: list[str] = []
-        for item in self._seen(rules):
+        out_of_sight: set[str] = set()
+        for item in self._seen(rules, ledger):
             taken = everything.get(item.id)
             if taken is not None and not self._is_ours(taken):
                 reason = f"its name is taken by a document of {taken.root}; rename one of them"
@@ -55,28 +69,40 @@ class Survey:
             elif isinstance(item, Found):
                 found.append(item)
             elif isinstance(item, Skipped):
-                self._note_skipped(item, taken)
+                self._note(item.id, "skipped", item.reason, taken)
+            elif isinstance(item, Settled) and item.state != "failed":
+                self._note(item.id, item.state, item.reason, taken)
             else:
-                self._fail(item.id, item.reason)
-                out_of_sight.append(item.id)
-        keep = {path for path in ledger if any(is_under(path, folder) for folder in out_of_sight)}
-        keep |= {path for path in ledger if not self._covers(path)} | set(self._tally.files)
+                self._fail(item.id, item.reason, retriable=isinstance(item, Unreadable) or item.retriable)
+                out_of_sight.add(item.id)
         readers = {
             file.id: reader_today(reader_name(file.name), ledger[file.id].reader if file.id in ledger else "", served)
             for file in found
         }
         known, unsure = triage(found, ledger, readers)
-        plan = plan_changes(known, list(self._hashed(unsure)), ledger, readers, keep=keep)
+        hashed = list(self._hashed(unsure))
+        keep = {path for path in ledger if is_under_any(path, out_of_sight)}
+        keep |= {path for path in ledger if not self._covers(path)} | set(self._tally.files)
+        plan = plan_changes(known, hashed, ledger, readers, keep=keep)
         self._tally.n_files = len(self._tally.files) + len(plan.known) + len(plan.work)
         for known_file in plan.known:
             self._note_known(known_file)
         return plan
 
-    def _seen(self, rules: WalkRules) -> Iterable[Found | Skipped | Unreadable]:
+    def _seen(self, rules: WalkRules, ledger: Mapping[str, LedgerEntry]) -> Iterable[Item]:
         """Yield what the scope holds, under the ids it has in the collection."""
         prefix = self._writer.prefix_for(self.root)
         self._prefix = f"{prefix}/" if prefix else ""
-        for item in walk(self._scope.root, rules=rules):
+        self._archives = Archives(self._readers, max_bytes=rules.max_bytes, prefix=self._prefix)
+        unchanged = file_stamps(ledger)
+
+        def enter(archive: Found, sieve: Sieve) -> Iterable[Item]:
+            if not self._scope.holds(archive.id):
+                return ()
+            is_new = (archive.mtime_ns, archive.ctime_ns, archive.inode) not in unchanged
+            return self._archives.enter(archive, sieve, hashed=is_new)
+
+        for item in walk(self._scope.root, rules=rules, enter=enter):
             if self._scope.holds(item.id):
                 yield dataclasses.replace(item, id=self._prefix + item.id)
 
@@ -89,16 +115,18 @@ class Survey:
     def _hashed(self, files: Iterable[Found]) -> Iterable[tuple[Found, str]]:
         for file in files:
             try:
-                with file.path.open("rb") as stream:
-                    yield file, hashlib.file_digest(stream, "sha256").hexdigest()
+                yield file, self._archives.sha256(file) if file.member else _sha256(file.path)
+            except DocumentReadError as error:
+                self._fail(file.id, str(error), retriable=error.retriable)
             except OSError as error:
-                self._fail(file.id, f"cannot be read: {error.strerror or error}")
+                self._fail(file.id, f"cannot be read: {error.strerror or error}", retriable=True)
 
-    def _note_skipped(self, item: Skipped, before: LedgerEntry | None) -> None:
-        if before is None or (before.state, before.reason) != ("skipped", item.reason):
-            entry = LedgerEntry(path=item.id, root=self.root, state="skipped", reason=item.reason)
+    def _note(self, path: str, state: _Unread, reason: str, before: LedgerEntry | None) -> None:
+        """Record a path that has no document and needs no reading."""
+        if before is None or (before.root, before.state, before.reason) != (self.root, state, reason):
+            entry = LedgerEntry(path=path, root=self.root, state=state, reason=reason)
             self._writer.record(entry, drop_document=True)
-        self._tally.done(FileResult(item.id, "skipped", item.reason))
+        self._tally.done(FileResult(path, state, reason))
 
     def _note_known(self, item: Known) -> None:
         entry = item.entry
@@ -123,11 +151,16 @@ class Survey:
             self._writer.forget(path)
         self._tally.removed = tuple(path for path in paths if path in self.held)
 
-    def _fail(self, path: str, reason: str) -> None:
+    def _fail(self, path: str, reason: str, *, retriable: bool) -> None:
         """Record a path that could not be opened; a former version of it keeps answering."""
-        entry = LedgerEntry(path, self.root, "failed", reason=reason, retriable=True, updated_at=time.time())
+        entry = LedgerEntry(path, self.root, "failed", reason=reason, retriable=retriable, updated_at=time.time())
         self._writer.record(entry, drop_document=False)
-        self._tally.done(FileResult(path, "failed", reason, retriable=True))
+        self._tally.done(FileResult(path, "failed", reason, retriable=retriable))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _entry_of(file: Found, entry: LedgerEntry) -> LedgerEntry:

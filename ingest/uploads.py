@@ -8,10 +8,10 @@ from pathlib import Path
 
 from index.collection import Collection
 from index.files import write_whole
-from ingest.roots import folder_of
+from ingest.roots import folder_of, is_under
 from rag.errors import DocumentReadError
 
-__all__ = ["remove_document", "safe_name", "save_upload"]
+__all__ = ["remove_document", "safe_name", "save_upload", "upload_id"]
 
 MAX_NAME_BYTES = 200
 """File systems take 255 bytes a name; the rest is for the temporary suffix."""
@@ -45,11 +45,31 @@ def save_upload(folder: Path, filename: str, data: bytes) -> Path:
     return path
 
 
-def remove_document(collection: Collection, document_id: str, *, uploads: Path, library: Path) -> None:
-    """Remove a document, and its file where it was uploaded. Raises DocumentNotFoundError."""
+def upload_id(collection: Collection, filename: str, *, uploads: Path, library: Path) -> str:
+    """Return the id that an uploaded file has; the files of an archive lie below it."""
+    prefixes = {folder_of(key, library=library): prefix for key, prefix in collection.prefixes().items()}
+    prefix = prefixes.get(uploads.resolve(), "")
+    return f"{prefix}/{filename}" if prefix else filename
+
+
+def remove_document(collection: Collection, document_id: str, *, uploads: Path, library: Path) -> str:
+    """Remove a document, or an uploaded file with all that was read from it; return what brings it back, or "".
+
+    Raises DocumentNotFoundError.
+    """
     with collection.writer(f"removal of {document_id}") as writer:
-        entry = collection.ledger().get(document_id)
-        if entry is not None and folder_of(entry.root, library=library) == uploads.resolve():
-            (uploads / document_id.rpartition("/")[2]).unlink(missing_ok=True)
+        place = uploads.resolve()
+        ledger = collection.ledger()
+        entry = ledger.get(document_id)
+        filename = document_id.rpartition("/")[2]
+        if document_id == upload_id(collection, filename, uploads=uploads, library=library):
+            parts = [path for path, entry in ledger.items() if is_under(path, document_id)]
+            if parts and all(folder_of(ledger[path].root, library=library) == place for path in parts):
+                (uploads / filename).unlink(missing_ok=True)
+                for path in parts:
+                    writer.forget(path)
+                return ""
         writer.remove(document_id)
-        writer.forget(document_id)
+        if entry is None or folder_of(entry.root, library=library) != place:
+            return "its file was not touched: the next ingest of its folder reads it again"
+        return "it lies in an uploaded archive: the next upload reads it again; delete the archive to be rid of it"

@@ -3,8 +3,9 @@
     python -m scripts.build_hostile_table            make the files, ingest them, write the page
     python -m scripts.build_hostile_table --print    the same, to the terminal
 
-The files are made by ``make_hostile.py`` and lie in ``badinputs`` of the project's data, which is looked for in
-``../shared/data``. Vectors come from the scripted endpoint of the tests: nothing leaves the machine.
+The files are made by ``make_hostile.py`` and ``tests/ingest/hostile_archives.py``, and lie in ``badinputs`` of the
+project's data, which is looked for in ``../shared/data``. Vectors come from the scripted endpoint of the tests:
+nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from api.footnote import Footnote
 from ingest.report import FileResult, IngestReport
+from ingest.roots import is_under
+from tests.ingest.hostile_archives import HOSTILE
 from tests.upstream import Upstream
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +58,11 @@ def make_hostile(folder: Path) -> dict[str, str]:
     manifest = folder / "MANIFEST.json"
     expected = {item["file"]: item["expect"] for item in json.loads(manifest.read_text(encoding="utf-8"))}
     manifest.unlink()
+    for name, (make, expect) in HOSTILE.items():
+        path = folder / "archives" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(make())
+        expected[f"archives/{name}"] = expect
     return expected
 
 
@@ -79,12 +88,22 @@ def said(file: FileResult) -> str:
     return shown(words)
 
 
+def owner(path: str, expected: Mapping[str, str]) -> str:
+    """Return the file that a path of the report is, or lies in as an archive."""
+    path = path.rstrip("/")
+    return next((file for file in expected if is_under(path, file)), path)
+
+
 def table(files: Iterable[FileResult], expected: Mapping[str, str]) -> str:
-    """Return a Markdown table of outcomes."""
+    """Return a Markdown table of outcomes; files of one archive that end alike are one row."""
     lines = ["| File | Asked for | State | What is said |", "| --- | --- | --- | --- |"]
-    for file in files:
-        path = shown(file.path if len(file.path) <= 60 else f"{file.path[:30]}...{file.path[-25:]}")
-        lines.append(f"| {path} | {shown(expected.get(file.path.rstrip('/'), ''))} | {file.state} | {said(file)} |")
+    for (file_owner, state, words), alike in groupby(
+        files, key=lambda file: (owner(file.path, expected), file.state, said(file))
+    ):
+        first, *others = [file.path for file in alike]
+        path = shown(first if len(first) <= 60 else f"{first[:30]}...{first[-25:]}")
+        more = f", and {len(others):,} more" if others else ""
+        lines.append(f"| {path}{more} | {shown(expected.get(file_owner, ''))} | {state} | {words} |")
     return "\n".join(lines) + "\n"
 
 

@@ -53,7 +53,8 @@ async def upload_documents(
 ) -> Response:
     """Store files in the collection's own folder and read them in; each has a state of its own in the reply.
 
-    A file of the same name is replaced. The whole request may be as large as `server.max_upload_mb`.
+    An archive has one for each file in it. A file of the same name is replaced. The whole request may be as large as
+    `server.max_upload_mb`.
     """
     names = _safe_names(files)
     if name != footnote.settings.collection:  # the default one is made by its first upload, others are asked for
@@ -61,12 +62,12 @@ async def upload_documents(
     results: list[dict[str, Any]] = []
     for safe, file in zip(names, files, strict=True):
         try:
-            result = await footnote.upload(safe, await file.read(), collection=name)
+            found = await footnote.upload(safe, await file.read(), collection=name)
         except RagError as error:
             if not results:
                 raise
-            result = FileResult(safe, "failed", str(error), retriable=True)  # the files before it are in; say so
-        results.append(_upload_json(file.filename or safe, result))
+            found = [FileResult(safe, "failed", str(error), retriable=True)]  # the files before it are in; say so
+        results += [_upload_json(file.filename or safe, result) for result in found]
     return JSONReply({"collection": name, "files": results})
 
 
@@ -79,11 +80,11 @@ def show_document(
     return JSONReply(_document_json(document, _span(document, start, end)))
 
 
-@router.delete("/{document_id:path}", response_model=schemas.Deleted)
+@router.delete("/{document_id:path}", response_model=schemas.DeletedDocument)
 async def delete_document(name: schemas.CollectionName, document_id: str, footnote: CurrentFootnote) -> Response:
-    """Delete a document from the collection, and its file where it was uploaded."""
-    await footnote.delete_document(document_id, collection=name)
-    return JSONReply({"id": document_id, "deleted": True})
+    """Delete a document from the collection, and its file where it was uploaded; of an archive all documents."""
+    note = await footnote.delete_document(document_id, collection=name)
+    return JSONReply({"id": document_id, "deleted": True, "note": note})
 
 
 def _safe_names(files: list[UploadFile]) -> list[str]:

@@ -129,6 +129,7 @@ _SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"BZh", "a bzip2 archive"),
     (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     (b"Rar!\x1a\x07", "a RAR archive"),
     (b"\x7fELF", "a program"),
@@ -153,15 +154,9 @@ def reader_name(name: str) -> str:
 
 
 def read(
-    path: Path,
-    *,
-    document_id: str,
-    name: str = "",
-    member: tuple[str, ...] = (),
-    data: bytes | None = None,
-    media: Media | None = None,
+    path: Path, *, document_id: str, name: str = "", data: bytes | None = None, media: Media | None = None
 ) -> Document:
-    """Read a file into a document; ``data`` are its bytes where the caller has them.
+    """Read a file into a document; ``data`` are its bytes where the caller has them, from an archive say.
 
     The ending of ``name`` ("": that of the id) says what it is. ``media`` has the texts of what is no text in it; where
     it has noted wants, the document is without them.

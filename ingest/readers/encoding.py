@@ -13,7 +13,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["Decoded", "decode", "looks_binary"]
+__all__ = ["Decoded", "decode", "east_asian", "looks_binary"]
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -87,7 +87,7 @@ def decode(data: bytes) -> Decoded:
     sample = data[:_SAMPLE_BYTES]
     if encoding := _wide_by_zeros(sample):
         return _with(data, encoding)
-    if encoding := _east_asian(data):
+    if encoding := east_asian(data):
         return _with(data, encoding)
     return _line_by_line(data) if _is_damaged_utf8(data[:_SAMPLE_BYTES]) else _guess(data)
 
@@ -172,7 +172,7 @@ def _line_by_line(data: bytes) -> Decoded:
             lines.append(line.decode("utf-8"))
             continue
         except UnicodeDecodeError:
-            guess = None if _is_damaged_utf8(line) else _east_asian(line)
+            guess = None if _is_damaged_utf8(line) else east_asian(line)
         if guess:
             others.add(guess)
         lines.append(line.decode(guess or "utf-8", errors="replace"))
@@ -199,7 +199,7 @@ def _guess(data: bytes) -> Decoded:
     return _with(data, best.encoding, doubt)
 
 
-def _east_asian(data: bytes) -> str | None:
+def east_asian(data: bytes) -> str | None:
     """Return the multi-byte encoding whose reading has the most common characters, None where none convinces."""
     best, best_score = None, 0.2
     for encoding in _EAST_ASIAN:

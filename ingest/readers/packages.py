@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from rag.errors import DocumentReadError
 
-__all__ = ["Package", "open_package"]
+__all__ = ["Package", "may_unfold_to", "open_package"]
 
 _MB = 1024 * 1024
 _ALLOWED_BYTES = 64 * _MB
@@ -38,6 +38,11 @@ _FACTS = {
 }
 _ROOT = re.compile(rb"<[A-Za-z_]")
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
+
+
+def may_unfold_to(n_bytes: int, *, at_most: int = _MAX_BYTES) -> int:
+    """Return how many bytes a packed file of ``n_bytes`` may hold; ``at_most`` is for what is not held in memory."""
+    return min(max(_ALLOWED_BYTES, _MAX_RATIO * n_bytes), at_most)
 
 
 class Package:
@@ -104,7 +109,7 @@ def open_package(data: bytes, name: str, *, part: str) -> Package:
         raise _damaged(name, error) from error
     members = archive.infolist()
     n_bytes = sum(member.file_size for member in members)
-    limit = min(max(_ALLOWED_BYTES, _MAX_RATIO * len(data)), _MAX_BYTES)
+    limit = may_unfold_to(len(data))
     if n_bytes > limit or len(members) > _MAX_MEMBERS:
         raise DocumentReadError(
             f"cannot read {name!r}: {len(data):,} bytes would unfold to {n_bytes:,} in {len(members):,} parts, more "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import socket
+import zipfile
 from pathlib import Path
 from typing import cast
 
@@ -136,6 +138,57 @@ def test_an_upload_of_the_same_name_replaces_the_document(client: httpx2.Client)
     assert "1938" in text
 
 
+def zipped(**texts: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in texts.items():
+            archive.writestr(f"sub/{name}.md", text)
+    return packed.getvalue()
+
+
+def test_an_uploaded_archive_is_told_of_file_by_file(client: httpx2.Client) -> None:
+    packed = zipped(bridge="The Golden Gate Bridge was opened on 27 May 1937.", none=" ")
+    upload(client, ("bridge.md", "A file of its own."))
+    reply = client.post(DOCUMENTS_PATH, files=[("files", ("box.zip", packed)), ("files", ("x.md", b"Another."))])
+    files = schemas.UploadReply.model_validate(reply.raise_for_status().json()).files
+    assert [(file.filename, file.path.rpartition("box.zip")[2], file.state) for file in files] == [
+        ("box.zip", "/sub/bridge.md", "indexed"),
+        ("box.zip", "/sub/none.md", "empty"),
+        ("x.md", files[2].path, "indexed"),
+    ]
+    assert files[0].path in cited(client, "When was the Golden Gate Bridge opened?")
+    shown = client.get(f"{DOCUMENTS_PATH}/{files[0].path}", params={"start": 0, "end": 15}).json()
+    assert (shown["id"], shown["text"]) == (files[0].path, "The Golden Gate")
+
+
+def test_a_deleted_file_of_an_archive_says_that_it_comes_back_until_the_archive_goes(client: httpx2.Client) -> None:
+    upload(client, ("bridge.md", "A file of its own."))
+    files = client.post(DOCUMENTS_PATH, files={"files": ("box.zip", zipped(bridge="One.", tower="Two."))}).json()[
+        "files"
+    ]
+    first, second = (file["path"] for file in files)
+    gone = schemas.DeletedDocument.model_validate(client.delete(f"{DOCUMENTS_PATH}/{first}").json())
+    assert "the next upload reads it again" in gone.note
+    assert first not in known(client)
+    upload(client, ("other.md", "Other."))
+    assert {first, second} < known(client)
+    assert client.delete(f"{DOCUMENTS_PATH}/{first.removesuffix('/sub/bridge.md')}").json()["note"] == ""
+    upload(client, ("other.md", "Other again."))
+    assert known(client).isdisjoint({first, second})
+    assert any(name.endswith("bridge.md") for name in known(client))
+
+
+def test_a_deleted_document_of_a_folder_says_that_its_file_stays(client: httpx2.Client) -> None:
+    assert "reads it again" in client.delete(f"{DOCUMENTS_PATH}/moon.md").json()["note"]
+    assert client.delete(f"{DOCUMENTS_PATH}/moon.md").status_code == 404
+
+
+def test_an_uploaded_file_without_text_can_be_deleted(client: httpx2.Client) -> None:
+    (file,) = upload(client, ("none.txt", " ")).json()["files"]
+    assert client.delete(f"{DOCUMENTS_PATH}/{file['path']}").status_code == 200
+    assert client.delete(f"{DOCUMENTS_PATH}/{file['path']}").status_code == 404
+
+
 @pytest.mark.parametrize("name", ["../../../evil.md", "..\\..\\evil.md", "/etc/evil.md", ".evil.md", "C:\\evil.md"])
 def test_an_uploaded_file_stays_in_its_place(client: httpx2.Client, library: Path, name: str) -> None:
     (file,) = upload(client, (name, "Evil is the name of this file.")).raise_for_status().json()["files"]
@@ -169,11 +222,11 @@ class FullDisk:
     def __init__(self) -> None:
         self.stored: list[str] = []
 
-    async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> FileResult:
+    async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> list[FileResult]:
         if self.stored:
             raise CollectionError("the disk is full; free some space")
         self.stored.append(filename)
-        return FileResult(f"uploads/{filename}", "indexed")
+        return [FileResult(f"uploads/{filename}", "indexed")]
 
     async def aclose(self) -> None:
         pass

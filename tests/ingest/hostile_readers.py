@@ -17,7 +17,7 @@ from rag.errors import ConfigError
 from rag.types import Document, Medium
 
 
-def read(path: Path, *, document_id: str, name: str, member: tuple[str, ...], media: Media) -> Document:
+def read(path: Path, *, document_id: str, name: str, data: bytes | None, media: Media) -> Document:
     order, _, argument = path.read_text(encoding="utf-8").partition(" ")
     if order in MEDIA_ORDERS:
         media.read_by("hostile/1")

@@ -18,11 +18,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest.archives.member import Member
 from ingest.chunking import chunk
 from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead
 from rag.errors import DocumentReadError
 from rag.types import ChunkingSettings, Document
 from tests.fakes import WordTokenizer
+from tests.ingest.archive_bytes import PACK
 
 ROOT = Path(__file__).parents[2]
 BAD_INPUTS = ROOT.parent / "shared" / "data" / "badinputs"
@@ -51,6 +53,8 @@ def seeds() -> list[Path]:
 
 
 SEEDS = seeds()
+_PACKED = {path.name: path.read_bytes() for path in sorted((ROOT / "examples/docs").rglob("*.md"))[:6]}
+ARCHIVES = {ending: pack({**_PACKED, f"within{ending}": pack(_PACKED)}) for ending, pack in PACK.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +130,45 @@ def test_a_damaged_file_is_read_or_refused(
         assert not any(word in found for word in ("the reader crashed", "killed from outside", "not read within"))
 
 
+@settings(
+    max_examples=N_EXAMPLES // 2,
+    deadline=None,
+    database=None,
+    derandomize="FUZZ_EXAMPLES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+)
+@given(ending=st.sampled_from(sorted(ARCHIVES)), blows=st.lists(DAMAGE, min_size=1, max_size=4))
+def test_the_files_of_a_damaged_archive_are_read_or_refused(
+    readers: IsolatedReaders, scratch: Path, ending: str, blows: list[Damage]
+) -> None:
+    data = reduce(lambda data, blow: blow.done_to(data), blows, ARCHIVES[ending])
+    path = scratch / f"damaged{ending}"
+    path.write_bytes(data)
+    members = members_or_refusal(readers, path, len(data))
+    if isinstance(members, str):
+        assert members.startswith(f"cannot read {path.name!r}: ")
+        assert "the reader crashed" not in members
+        return
+    for member in members:
+        assert member.state == "file" or member.reason
+        "/".join(member.path).encode("utf-8")
+    for member in [member for member in members if member.sha256][:3]:
+        name = "/".join((path.name, *member.path))
+        document = readers.read(ToRead(path, name, member.size, member=member.path))
+        assert document.sha256 == member.sha256
+        assert_whole(document)
+
+
 def read_or_refusal(readers: IsolatedReaders, path: Path, size: int) -> Document | str:
     try:
         return readers.read(ToRead(path, path.name, size))
+    except DocumentReadError as error:
+        return str(error)
+
+
+def members_or_refusal(readers: IsolatedReaders, path: Path, size: int) -> tuple[Member, ...] | str:
+    try:
+        return readers.members(ToRead(path, path.name, size), hashed=True, max_bytes=1_000_000)
     except DocumentReadError as error:
         return str(error)
 

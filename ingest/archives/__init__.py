@@ -1,0 +1,1 @@
+"""Archives: folders that come as one file. Nothing of them is ever unpacked to disk."""
