@@ -211,10 +211,23 @@ class Collection:
         with self._database.reading() as connection:
             return store.place_at(connection, document_id, offset)
 
-    def ledger(self, root: str | None = None) -> dict[str, LedgerEntry]:
-        """Return what became of each input path, by path; of one ingested folder, or of all."""
+    def ledger(self, root: str | None = None, *, within: Sequence[str] | None = None) -> dict[str, LedgerEntry]:
+        """Return what became of each input path, by path; of one ingested folder, or of all.
+
+        ``within``: of these paths and what lies in them, which costs no more than they do.
+        """
         with self._database.reading() as connection:
-            return store.ledger(connection, root)
+            return store.ledger(connection, root, within)
+
+    def roots(self) -> set[str]:
+        """Return the ingested folders that there are files of, as the ledger names them."""
+        with self._database.reading() as connection:
+            return store.roots(connection)
+
+    def document_ids(self, *, within: Sequence[str] | None = None) -> set[str]:
+        """Return the ids of all documents, or of those that are or lie in these paths."""
+        with self._database.reading() as connection:
+            return store.document_ids(connection, within)
 
     def prefixes(self) -> dict[str, str]:
         """Return what the document ids of each ingested folder begin with, by folder as the ledger names it."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 from index.collection import Collection
 from index.records import CollectionConfig, LedgerEntry
@@ -16,19 +14,10 @@ from index.vector_store import VectorSpace, VectorStore
 from index.writer import free_prefix
 from ingest.embedding import Filled
 from ingest.packing import pack
+from ingest.roots import is_under
 from rag.types import Chunk, Document, EmbeddingLimits, content_address
 
-__all__ = ["HasId", "Rehearsal", "RehearsedTexts", "n_requests"]
-
-
-class HasId(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    id: str
+__all__ = ["Rehearsal", "RehearsedTexts", "n_requests"]
 
 
 class Rehearsal:
@@ -41,14 +30,17 @@ class Rehearsal:
         self.name = name
         self.config = config
         self._ledger = {} if collection is None else collection.ledger()
-        self._held = set() if collection is None else {info.id for info in collection.documents()}
+        self._held = set() if collection is None else collection.document_ids()
         self._prefixes = {} if collection is None else collection.prefixes()
 
-    def ledger(self) -> dict[str, LedgerEntry]:
-        return dict(self._ledger)
+    def ledger(self, *, within: Sequence[str] | None = None) -> dict[str, LedgerEntry]:
+        return {path: entry for path, entry in self._ledger.items() if _is_within(path, within)}
 
-    def documents(self) -> Sequence[HasId]:
-        return [_Named(document_id) for document_id in sorted(self._held)]
+    def roots(self) -> set[str]:
+        return {entry.root for entry in self._ledger.values()}
+
+    def document_ids(self, *, within: Sequence[str] | None = None) -> set[str]:
+        return {document_id for document_id in self._held if _is_within(document_id, within)}
 
     def prefix_for(self, root: str) -> str:
         if root not in self._prefixes:
@@ -97,6 +89,10 @@ class RehearsedTexts:
         self._counted.update(new)
         self.sizes += [sizes[address] for address in new]
         return Filled(len(new), sum(sizes[address] for address in new))
+
+
+def _is_within(path: str, within: Sequence[str] | None) -> bool:
+    return within is None or any(is_under(path, part) for part in within)
 
 
 def n_requests(sizes: Sequence[int], limits: EmbeddingLimits) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,8 @@ class Intake:
 
     ``library`` is the folder that holds the collection: it is never read, and roots beside it are remembered relative
     to it. ``alone`` keeps ``path`` apart from a known folder that it lies in. ``limits`` are what reading one file may
-    take.
+    take. ``parts`` are the only paths in the folder that the run looks at, and ``leave`` those that it leaves as they
+    are, both relative to it.
     """
 
     path: Path
@@ -74,11 +75,13 @@ class Intake:
     rules: WalkRules
     alone: bool = False
     limits: ReadingLimits | None = None
+    parts: tuple[str, ...] = ()
+    leave: frozenset[str] = frozenset()
 
-    def scope(self, ledger: Mapping[str, LedgerEntry]) -> Scope:
-        """Return the folder that names the documents, and the part of it that is looked at."""
-        known = {entry.root for entry in ledger.values()}
-        return scope_of(self.path, library=self.library, known=known, alone=self.alone)
+    def scope(self, known: Iterable[str]) -> Scope:
+        """Return the folder that names the documents, and the parts of it that are looked at."""
+        scope = scope_of(self.path, library=self.library, known=known, alone=self.alone)
+        return scope.narrowed(self.parts, leave=self.leave) if self.parts or self.leave else scope
 
 
 async def ingest(
@@ -105,7 +108,7 @@ async def ingest(
     tally = Tally(spending, on_progress)
     limits = embedder.profile.limits
     with collection.writer(f"rag ingest {intake.path}") as writer, IsolatedReaders(intake.limits) as readers:
-        scope = intake.scope(collection.ledger())
+        scope = intake.scope(collection.roots())
         async with AsyncExitStack() as stack:
             if queue is None:
                 own = _embedding_queue(collection, vectors, spending.metered(embedder, tokenizer), tokenizer, tally)
@@ -141,7 +144,7 @@ async def rehearse(
     started = time.monotonic()
     tally = Tally(Spending(None), on_progress)
     with IsolatedReaders(intake.limits) as readers:
-        scope = intake.scope(rehearsal.ledger())
+        scope = intake.scope(rehearsal.roots())
         survey = Survey(scope, rehearsal, rehearsal, tally)
         run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits)
         await run.execute(_without(intake.library, scope.root, intake.rules))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,13 @@ class Unreadable:
     reason: str
 
 
-def walk(root: Path, *, rules: WalkRules | None = None) -> Iterator[Found | Skipped | Unreadable]:
+def walk(
+    root: Path, *, rules: WalkRules | None = None, parts: Iterable[str] = ()
+) -> Iterator[Found | Skipped | Unreadable]:
     """Yield every path under ``root`` once, in the order of its parts' code points.
+
+    With ``parts``, only those paths and what lies in them, and a skipped folder that they lie in; the folders on the
+    way to them are listed, others are not touched.
 
     A file as root is taken as it is, whatever its name. Ignore rules: those built in, then ``.ragignore`` files from
     the root downwards, the last that speaks wins; a folder that is ignored is not entered. A symbolic link to a file is
@@ -98,14 +103,36 @@ def walk(root: Path, *, rules: WalkRules | None = None) -> Iterator[Found | Skip
             f"cannot read {str(root)!r}: {_cause(error)}; check the path, it must be a folder or a file", retriable=True
         ) from error
     if stat.S_ISDIR(status.st_mode):
-        return _Walk(root, rules).items()
+        return _Walk(root, rules, _wanted(parts)).items()
     return iter([_file(root, root.name, status, rules)])
 
 
-class _Walk:
-    """One walk through one folder."""
+class _Wanted(dict[str, "_Wanted | None"]):
+    """The names of a folder that are wanted, and what of each: None is all of it."""
 
-    def __init__(self, root: Path, rules: WalkRules) -> None:
+
+def _wanted(parts: Iterable[str]) -> _Wanted | None:
+    """Return paths as a tree of names; None, which is everything, where there are none.
+
+    >>> _wanted(["a/b", "a/c", "d/e", "d"])
+    {'a': {'b': None, 'c': None}, 'd': None}
+    """
+    tree = _Wanted()
+    for part in sorted(parts, key=len, reverse=True):  # the shortest last: it has the last word
+        *above, name = part.split("/")
+        at: _Wanted | None = tree
+        for folder in above:
+            at = at.setdefault(folder, _Wanted()) if at is not None else None
+        if at is not None:
+            at[name] = None
+    return tree or None
+
+
+class _Walk:
+    """One walk through one folder, or through what is wanted of it."""
+
+    def __init__(self, root: Path, rules: WalkRules, wanted: _Wanted | None) -> None:
+        self._wanted = wanted
         self._root = root
         self._real_root = root.resolve()
         self._rules = rules
@@ -116,18 +143,18 @@ class _Walk:
     def items(self) -> Iterator[Found | Skipped | Unreadable]:
         """Walk depth first with a stack of our own: folders can be nested deeper than Python's recursion allows."""
         defaults = ("", IgnoreRules(DEFAULT_IGNORES, where="built-in rules"))
-        stack = [iter(self._entries(self._root, "", (defaults,)))]
+        stack = [iter(self._entries(self._root, "", (defaults,), self._wanted))]
         while stack:
             entry = next(stack[-1], None)
             if entry is None:
                 stack.pop()
             elif isinstance(entry, _Folder):
-                stack.append(iter(self._entries(entry.path, entry.id + "/", entry.ignores)))
+                stack.append(iter(self._entries(entry.path, entry.id + "/", entry.ignores, entry.wanted)))
             else:
                 yield entry
 
     def _entries(
-        self, folder: Path, prefix: str, ignores: tuple[tuple[str, IgnoreRules], ...]
+        self, folder: Path, prefix: str, ignores: tuple[tuple[str, IgnoreRules], ...], wanted: _Wanted | None
     ) -> Iterator[Found | Skipped | Unreadable | _Folder]:
         try:
             status = folder.stat()
@@ -143,11 +170,11 @@ class _Walk:
         self._visited.add((status.st_dev, status.st_ino))
         if IGNORE_FILE in names:
             ignores = (*ignores, (prefix, _ignore_file(folder / IGNORE_FILE, prefix + IGNORE_FILE)))
-        for name in names:
-            yield self._entry(folder / name, prefix + name, ignores)
+        for name in names if wanted is None else [name for name in names if name in wanted]:
+            yield self._entry(folder / name, prefix + name, ignores, None if wanted is None else wanted[name])
 
     def _entry(
-        self, path: Path, entry_id: str, ignores: tuple[tuple[str, IgnoreRules], ...]
+        self, path: Path, entry_id: str, ignores: tuple[tuple[str, IgnoreRules], ...], wanted: _Wanted | None
     ) -> Found | Skipped | Unreadable | _Folder:
         try:
             entry_id.encode("utf-8")
@@ -170,7 +197,7 @@ class _Walk:
             return Skipped(shown, reason)
         if is_link and (reason := self._reason_not_to_follow(path, status, is_folder=is_folder)):
             return Skipped(shown, reason)
-        return _Folder(path, entry_id, ignores) if is_folder else _file(path, entry_id, status, self._rules)
+        return _Folder(path, entry_id, ignores, wanted) if is_folder else _file(path, entry_id, status, self._rules)
 
     def _reason_to_skip(
         self, name: str, entry_id: str, ignores: tuple[tuple[str, IgnoreRules], ...], *, is_folder: bool
@@ -215,6 +242,7 @@ class _Folder:
     path: Path
     id: str
     ignores: tuple[tuple[str, IgnoreRules], ...]
+    wanted: _Wanted | None
 
 
 def _file(path: Path, entry_id: str, status: os.stat_result, rules: WalkRules) -> Found | Skipped:

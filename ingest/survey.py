@@ -39,8 +39,11 @@ class Survey:
 
     def plan(self, rules: WalkRules) -> Plan:
         """Walk, compare with the ledger, and return what is to be done."""
-        everything = self._collection.ledger()
-        self.held = {info.id for info in self._collection.documents()}
+        prefix = self._writer.prefix_for(self.root)
+        self._prefix = f"{prefix}/" if prefix else ""
+        within = [self._prefix + part for part in self._scope.parts] or None
+        everything = self._collection.ledger(within=within)
+        self.held = self._collection.document_ids(within=within)
         ledger = {path: entry for path, entry in everything.items() if self._is_ours(entry)}
         found: list[Found] = []
         out_of_sight: list[str] = []
@@ -68,9 +71,7 @@ class Survey:
 
     def _seen(self, rules: WalkRules) -> Iterable[Found | Skipped | Unreadable]:
         """Yield what the scope holds, under the ids it has in the collection."""
-        prefix = self._writer.prefix_for(self.root)
-        self._prefix = f"{prefix}/" if prefix else ""
-        for item in walk(self._scope.root, rules=rules):
+        for item in walk(self._scope.root, rules=rules, parts=self._scope.parts):
             if self._scope.holds(item.id):
                 yield dataclasses.replace(item, id=self._prefix + item.id)
 
