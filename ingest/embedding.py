@@ -21,6 +21,7 @@ from ingest.learnt import LearntLimits
 from ingest.packing import pack, parts_of, weighted_mean
 from ingest.refusals import Refusal, refusal_of
 from ingest.sending import EmbeddingStatus, EmbeddingStoppedError, PacedSender
+from ingest.stopping import to_the_end
 from rag.contracts import Embedder
 from rag.errors import EmbeddingError
 from rag.types import Chunk, Embeddings, content_address
@@ -321,7 +322,7 @@ class EmbeddingQueue:
         self._n_storing += 1  # the endpoint need not wait for our disk
         self._dispatch()
         try:
-            await asyncio.to_thread(self._store.put, self._space, [item.address for item in batch], embeddings)
+            await to_the_end(self._store.put, self._space, [item.address for item in batch], embeddings)
         finally:
             self._n_storing -= 1
         for item in batch:

@@ -45,7 +45,8 @@ class IngestReport:
     read, have no vector, and are found by keywords only. ``n_texts_reused`` are the chunks of the files indexed now
     whose vectors were paid for before, or by another chunk of this run, and ``n_tokens_reused`` their tokens; both are
     0 for a run by batches, which cannot tell them from what a batch has paid for. ``cost`` is what the embedded tokens
-    cost, None where the price is not known; ``currency`` is "" for the embedded model.
+    cost, None where the price is not known, and ``saved`` what those reused would have; ``currency`` is "" for the
+    embedded model.
     ``stopped`` is the reason why the run ended before all files were read ("" otherwise); files it did not reach are
     listed as failed and retriable.
     """
@@ -63,6 +64,7 @@ class IngestReport:
     n_tokens_reused: int = 0
     cost: float | None = None
     currency: str = ""
+    saved: float | None = None
 
     @property
     def counts(self) -> Mapping[FileState, int]:

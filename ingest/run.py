@@ -29,10 +29,12 @@ from ingest.rehearsal import Rehearsal, RehearsedTexts
 from ingest.report import Change, FileResult, FileState, IngestReport
 from ingest.roots import Scope, scope_of
 from ingest.sources import WalkRules
+from ingest.stopping import to_the_end, unless_stopped
 from ingest.survey import Survey
 from ingest.tally import IngestProgress, Tally
 from rag.contracts import Embedder, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
+from rag.local.embedder import LOCAL_MODEL
 from rag.types import Chunk, Document, EmbeddingLimits
 
 __all__ = ["Intake", "TextQueue", "ingest", "rehearse"]
@@ -94,6 +96,7 @@ async def ingest(
     queue: TextQueue | None = None,
     spending: Spending | None = None,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
+    stop: asyncio.Event | None = None,
 ) -> IngestReport:
     """Bring ``collection`` in step with the files of ``intake`` (a folder, or one file) and report on each.
 
@@ -101,7 +104,8 @@ async def ingest(
     ``spending`` is the price, and the limit on what is embedded at once; several runs may share it.
 
     Raises CollectionLockedError when somebody else writes, RagError when the root is missing or the disk is full; a
-    file that fails is in the report. Cancelling it stops cleanly: documents and vectors stored so far stay.
+    file that fails is in the report. Cancelling it stops cleanly: documents and vectors stored so far stay. Setting
+    ``stop`` does too, at once, and gives the report, in which files that were not reached are failed and retriable.
     """
     started = time.monotonic()
     spending = spending or Spending(None)
@@ -114,9 +118,15 @@ async def ingest(
                 own = _embedding_queue(collection, vectors, spending.metered(embedder, tokenizer), tokenizer, tally)
                 stack.push_async_callback(own.aclose)
                 queue = own
+            await stack.enter_async_context(tally.telling())
             survey = Survey(scope, collection, writer, tally)
             run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits)
-            await run.execute(_without(intake.library, scope.root, intake.rules))
+            if not await unless_stopped(run.execute(intake.rules.without(intake.library, scope.root)), stop):
+                run.interrupt()
+            tally.phase = "finishing"
+            tally.tell()
+            if not await unless_stopped(asyncio.to_thread(collection.refresh), stop):
+                writer.leave_indexes()
         report = tally.report(str(scope.root), collection.name, time.monotonic() - started)
         kept = {name: getattr(report, name) for name in _KEPT}
         writer.record_run({"root": scope.key, "counts": dict(report.counts), **kept})
@@ -147,7 +157,10 @@ async def rehearse(
         scope = intake.scope(rehearsal.roots())
         survey = Survey(scope, rehearsal, rehearsal, tally)
         run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits)
-        await run.execute(_without(intake.library, scope.root, intake.rules))
+        async with tally.telling():
+            await run.execute(intake.rules.without(intake.library, scope.root))
+            tally.phase = "finishing"
+            tally.tell()
     return tally.report(str(scope.root), rehearsal.name, time.monotonic() - started)
 
 
@@ -164,16 +177,8 @@ def _embedding_queue(
         learnt=vectors.path.with_name("endpoints.json"),
         count_tokens=tokenizer.count,
     )
-    tally.embedding = queue.status
+    tally.embeds_with(queue.status, on="embedded model" if embedder.profile.model == LOCAL_MODEL else "endpoint")
     return queue
-
-
-def _without(library: Path, root: Path, rules: WalkRules) -> WalkRules:
-    """Return the rules that also leave out the library, where it lies in the folder that is read."""
-    library = library.resolve()
-    if library == root or not library.is_relative_to(root):
-        return rules
-    return dataclasses.replace(rules, exclude=(*rules.exclude, f"/{library.relative_to(root).as_posix()}/"))
 
 
 def _to_read(work: Work) -> ToRead:
@@ -223,9 +228,17 @@ class _Run:
         self._tally = tally
         self._gate = _Gate(2 * limits.concurrency * limits.max_request_tokens + MAX_TOKENS_WAITING)
         self._writing = asyncio.Lock()
+        self._work: tuple[Work, ...] = ()
 
     async def execute(self, rules: WalkRules) -> None:
-        plan = await asyncio.to_thread(self._survey.plan, rules)
+        try:
+            plan = await asyncio.to_thread(self._survey.plan, rules)
+        except asyncio.CancelledError:
+            self._survey.cancel()
+            raise
+        self._work = plan.work
+        self._tally.n_bytes = sum(work.found.size for work in plan.work)
+        self._tally.phase = "working"
         self._readers.announce(_to_read(work) for work in plan.work)
         try:
             async with asyncio.TaskGroup() as group:
@@ -234,15 +247,26 @@ class _Run:
         except* RagError as errors:
             raise errors.exceptions[0] from None
         if not self._tally.stopped:
-            await asyncio.to_thread(self._survey.remove, plan.remove)
+            await to_the_end(self._survey.remove, plan.remove)
+
+    def interrupt(self) -> None:
+        """Note that a run was cancelled because somebody wished it: what it had before it was not reached."""
+        self._tally.stopped = self._tally.stopped or "interrupted"
+        for work in self._work:
+            if work.found.id not in self._tally.files:
+                self._not_reached(work)
+
+    def _not_reached(self, work: Work) -> None:
+        self._tally.done(FileResult(work.found.id, "failed", f"not reached: {self._tally.stopped}", retriable=True))
 
     async def _start(self, work: Work, group: asyncio.TaskGroup) -> None:
         if self._tally.stopped:
-            self._tally.done(FileResult(work.found.id, "failed", f"not reached: {self._tally.stopped}", retriable=True))
+            self._not_reached(work)
             return
-        self._tally.tell(work.found.id)
+        self._tally.path = work.found.id
         try:
-            prepared = await asyncio.to_thread(self._prepare, work)
+            with self._tally.reading(work.found.id, work.found.size):
+                prepared = await asyncio.to_thread(self._prepare, work)
         except UnsupportedFormatError as error:
             await self._close(work, "unsupported", str(error), drop_document=True)
         except DocumentReadError as error:
@@ -251,7 +275,7 @@ class _Run:
             if not prepared.chunks:
                 await self._close_empty(prepared)
                 return
-            self._tally.n_chunks += len(prepared.chunks)
+            self._tally.cut(len(prepared.chunks), prepared.n_tokens)
             await self._gate.enter(prepared.n_tokens)
             group.create_task(self._embed_and_write(prepared))
 
@@ -266,6 +290,7 @@ class _Run:
         except EmbeddingError as error:
             if isinstance(error, EmbeddingStoppedError):
                 self._tally.stopped = str(error)
+            self._tally.given_up(len(prepared.chunks))
             await self._close(prepared.work, "failed", str(error), retriable=True)
         else:
             await self._write(prepared, filled)
@@ -289,9 +314,10 @@ class _Run:
         )
         entry = self._entry(work, result, document)
         async with self._writing:
-            await asyncio.to_thread(
-                self._writer.replace, document, prepared.chunks, entry=entry, replaces=work.renamed_from
-            )
+            with self._tally.waiting("disk", document.id):
+                await to_the_end(
+                    self._writer.replace, document, prepared.chunks, entry=entry, replaces=work.renamed_from
+                )
         self._tally.reused(len(prepared.chunks) - filled.n_texts, prepared.n_tokens - filled.n_tokens)
         self._tally.done(result)
 
@@ -317,7 +343,7 @@ class _Run:
         result = FileResult(work.found.id, state, reason, retriable=retriable, warnings=warnings, n_pages=n_pages)
         entry = self._entry(work, result, document)
         async with self._writing:
-            await asyncio.to_thread(self._writer.record, entry, drop_document=drop_document)
+            await to_the_end(self._writer.record, entry, drop_document=drop_document)
         self._tally.done(result)
 
     def _entry(self, work: Work, result: FileResult, document: Document | None) -> LedgerEntry:

@@ -9,13 +9,13 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingest.ignoring import IgnoreRules
 from rag.errors import ConfigError, DocumentReadError
 
-__all__ = ["DEFAULT_IGNORES", "IGNORE_FILE", "Found", "Skipped", "Unreadable", "WalkRules", "walk"]
+__all__ = ["DEFAULT_IGNORES", "IGNORE_FILE", "Found", "NameRules", "Skipped", "Unreadable", "WalkRules", "walk"]
 
 IGNORE_FILE = ".ragignore"
 DEFAULT_IGNORES = (
@@ -24,6 +24,11 @@ DEFAULT_IGNORES = (
     *("*.lock", "package-lock.json", "pnpm-lock.yaml", "go.sum"),  # lock files: long, and nobody asks about them
     *("~$*", "*~", "*.swp", "*.tmp", "*.part", "*.crdownload", "Thumbs.db", "desktop.ini"),  # half-written, desktop
 )
+
+
+_Ignores = tuple[tuple[str, IgnoreRules], ...]
+"""Ignore rules from the root downwards, each with the id prefix of the folder they stand in."""
+_DEFAULTS: _Ignores = (("", IgnoreRules(DEFAULT_IGNORES, where="built-in rules")),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,13 @@ class WalkRules:
     def __post_init__(self) -> None:
         if self.max_bytes < 1:
             raise ValueError(f"max_bytes must be at least 1, got {self.max_bytes}")
+
+    def without(self, library: Path, root: Path) -> WalkRules:
+        """Return the rules for a walk through ``root`` that also leave out the library, where it lies in there."""
+        library = library.resolve()
+        if library == root or not library.is_relative_to(root):
+            return self
+        return replace(self, exclude=(*self.exclude, f"/{library.relative_to(root).as_posix()}/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +119,39 @@ def walk(
     return iter([_file(root, root.name, status, rules)])
 
 
+class NameRules:
+    """Tells of a path, without a walk, whether its name or that of a folder above leaves it out of one.
+
+    Looks at no file but ``.ragignore``, and at each of those once: for a moment's questions, not for keeps.
+    """
+
+    def __init__(self, root: Path, rules: WalkRules) -> None:
+        self._root = root
+        self._walk = _Walk(root, rules, None)
+        self._folders: dict[str, _Ignores | None] = {"": self._rules_in("", _DEFAULTS)}
+
+    def leaves_out(self, entry_id: str, *, is_folder: bool = False) -> bool:
+        """Return whether a path, relative to the root, is left out. Raises ConfigError as a walk does."""
+        above, _, name = entry_id.rpartition("/")
+        ignores = self._folder(above)
+        return ignores is None or bool(self._walk.reason_to_skip(name, entry_id, ignores, is_folder=is_folder))
+
+    def _folder(self, folder: str) -> _Ignores | None:
+        """Return the ignore rules that hold in a folder, None where it is left out."""
+        if folder not in self._folders:
+            above, _, name = folder.rpartition("/")
+            ignores = self._folder(above)
+            if ignores is None or self._walk.reason_to_skip(name, folder, ignores, is_folder=True):
+                self._folders[folder] = None
+            else:
+                self._folders[folder] = self._rules_in(f"{folder}/", ignores)
+        return self._folders[folder]
+
+    def _rules_in(self, prefix: str, ignores: _Ignores) -> _Ignores:
+        path = self._root / prefix / IGNORE_FILE
+        return (*ignores, (prefix, _ignore_file(path, prefix + IGNORE_FILE))) if path.is_file() else ignores
+
+
 class _Wanted(dict[str, "_Wanted | None"]):
     """The names of a folder that are wanted, and what of each: None is all of it."""
 
@@ -142,8 +187,7 @@ class _Walk:
 
     def items(self) -> Iterator[Found | Skipped | Unreadable]:
         """Walk depth first with a stack of our own: folders can be nested deeper than Python's recursion allows."""
-        defaults = ("", IgnoreRules(DEFAULT_IGNORES, where="built-in rules"))
-        stack = [iter(self._entries(self._root, "", (defaults,), self._wanted))]
+        stack = [iter(self._entries(self._root, "", _DEFAULTS, self._wanted))]
         while stack:
             entry = next(stack[-1], None)
             if entry is None:
@@ -154,7 +198,7 @@ class _Walk:
                 yield entry
 
     def _entries(
-        self, folder: Path, prefix: str, ignores: tuple[tuple[str, IgnoreRules], ...], wanted: _Wanted | None
+        self, folder: Path, prefix: str, ignores: _Ignores, wanted: _Wanted | None
     ) -> Iterator[Found | Skipped | Unreadable | _Folder]:
         try:
             status = folder.stat()
@@ -174,7 +218,7 @@ class _Walk:
             yield self._entry(folder / name, prefix + name, ignores, None if wanted is None else wanted[name])
 
     def _entry(
-        self, path: Path, entry_id: str, ignores: tuple[tuple[str, IgnoreRules], ...], wanted: _Wanted | None
+        self, path: Path, entry_id: str, ignores: _Ignores, wanted: _Wanted | None
     ) -> Found | Skipped | Unreadable | _Folder:
         try:
             entry_id.encode("utf-8")
@@ -193,15 +237,13 @@ class _Walk:
                 return self._broken_link(entry_id, path, error)
         is_folder = stat.S_ISDIR(status.st_mode)
         shown = entry_id + "/" if is_folder else entry_id
-        if reason := self._reason_to_skip(path.name, entry_id, ignores, is_folder=is_folder):
+        if reason := self.reason_to_skip(path.name, entry_id, ignores, is_folder=is_folder):
             return Skipped(shown, reason)
         if is_link and (reason := self._reason_not_to_follow(path, status, is_folder=is_folder)):
             return Skipped(shown, reason)
         return _Folder(path, entry_id, ignores, wanted) if is_folder else _file(path, entry_id, status, self._rules)
 
-    def _reason_to_skip(
-        self, name: str, entry_id: str, ignores: tuple[tuple[str, IgnoreRules], ...], *, is_folder: bool
-    ) -> str:
+    def reason_to_skip(self, name: str, entry_id: str, ignores: _Ignores, *, is_folder: bool) -> str:
         """Return the rule that leaves an entry out, or nothing."""
         if name.startswith(".") and (name in (".git", IGNORE_FILE) or not self._rules.hidden):
             return "hidden: the name begins with a dot"
@@ -241,7 +283,7 @@ class _Folder:
 
     path: Path
     id: str
-    ignores: tuple[tuple[str, IgnoreRules], ...]
+    ignores: _Ignores
     wanted: _Wanted | None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 import time
@@ -36,6 +37,11 @@ class Survey:
         self._writer = writer
         self._tally = tally
         self._prefix = ""
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """End a ``plan`` that another thread is at, as soon as it comes to the next file."""
+        self._cancelled = True
 
     def plan(self, rules: WalkRules) -> Plan:
         """Walk, compare with the ledger, and return what is to be done."""
@@ -63,6 +69,7 @@ class Survey:
         keep |= {path for path in ledger if not self._covers(path)} | set(self._tally.files)
         readers = {file.id: reader_name(file.name) for file in found}
         known, unsure = triage(found, ledger, readers)
+        self._tally.phase, self._tally.n_to_compare = "comparing", len(unsure)
         plan = plan_changes(known, list(self._hashed(unsure)), ledger, readers, keep=keep)
         self._tally.n_files = len(self._tally.files) + len(plan.known) + len(plan.work)
         for known_file in plan.known:
@@ -72,8 +79,14 @@ class Survey:
     def _seen(self, rules: WalkRules) -> Iterable[Found | Skipped | Unreadable]:
         """Yield what the scope holds, under the ids it has in the collection."""
         for item in walk(self._scope.root, rules=rules, parts=self._scope.parts):
+            self._check_wanted()
+            self._tally.n_seen += 1
             if self._scope.holds(item.id):
                 yield dataclasses.replace(item, id=self._prefix + item.id)
+
+    def _check_wanted(self) -> None:
+        if self._cancelled:
+            raise asyncio.CancelledError("nobody waits for the plan any more")
 
     def _covers(self, path: str) -> bool:
         return self._scope.holds(path.removeprefix(self._prefix))
@@ -83,6 +96,9 @@ class Survey:
 
     def _hashed(self, files: Iterable[Found]) -> Iterable[tuple[Found, str]]:
         for file in files:
+            self._check_wanted()
+            self._tally.n_compared += 1
+            self._tally.path = file.id
             try:
                 with file.path.open("rb") as stream:
                     yield file, hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingStatus
+from ingest.outlook import Done, Outlook, ToDo
 from ingest.report import FileResult, IngestReport
 from rag.types import Embeddings
 
-__all__ = ["IngestProgress", "Tally"]
+__all__ = ["IngestProgress", "Phase", "Tally", "Waiting"]
+
+TELL_EVERY_S = 0.25
+"""How often the progress is told, beside each document that is stored."""
+
+Phase = Literal["looking", "comparing", "working", "finishing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Whom the run waits for: ``on`` is "parser", "disk", "endpoint", "embedded model", or another engine.
+
+    ``n`` things are with them, the oldest of which is ``what``, for ``seconds`` now. A pause has a reason, ``why``, and
+    ``paused_s`` seconds left.
+    """
+
+    on: str
+    n: int = 1
+    what: str = ""
+    seconds: float = 0.0
+    why: str = ""
+    paused_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +45,11 @@ class IngestProgress:
     """How far a run is. ``n_texts_embedded`` of ``n_chunks`` were sent and came back; ``path`` was looked at last.
 
     ``cost`` is what they cost, None where the price is not known (see IngestReport). ``embedding`` tells what waits for
-    the endpoint.
+    the endpoint, ``waiting`` who is waited for. A run is ``looking`` through folders (``n_seen`` paths so far, and
+    ``n_files`` is not known yet), ``comparing`` contents with the last run (``n_compared`` of ``n_to_compare`` files),
+    ``working``, and ``finishing``: bringing the indexes up to date. ``n_stored`` documents are stored, and
+    ``n_bytes_read`` of ``n_bytes`` read. ``n_tokens`` are those of the chunks. Rates are over the last half minute, of
+    chunks that have their vectors and of tokens sent. ``left_s`` is None where nobody can tell.
     """
 
     n_files: int
@@ -30,62 +61,189 @@ class IngestProgress:
     cost: float | None = None
     currency: str = ""
     embedding: EmbeddingStatus | None = None
+    phase: Phase = "working"
+    n_seen: int = 0
+    n_compared: int = 0
+    n_to_compare: int = 0
+    n_stored: int = 0
+    n_bytes: int = 0
+    n_bytes_read: int = 0
+    n_tokens: int = 0
+    seconds: float = 0.0
+    chunks_per_s: float | None = None
+    tokens_per_s: float | None = None
+    left_s: float | None = None
+    waiting: tuple[Waiting, ...] = ()
 
 
 class Tally:
     """The figures of one run. ``stopped`` is why it ended early; ``removed`` the documents that went.
 
-    ``embedding`` tells what waits for the endpoint, where texts are embedded at once.
+    Counting costs next to nothing: what it comes to is worked out when it is told, four times a second, and for each
+    document that is stored.
     """
 
     def __init__(self, spending: Spending, on_progress: Callable[[IngestProgress], None]) -> None:
         self.files: dict[str, FileResult] = {}
         self.removed: tuple[str, ...] = ()
+        self.phase: Phase = "looking"
+        self.path = ""
+        self.n_seen = 0
+        self.n_compared = 0
+        self.n_to_compare = 0
         self.n_files = 0
-        self.n_chunks = 0
+        self.n_bytes = 0
         self.stopped = ""
-        self.embedding: Callable[[], EmbeddingStatus] | None = None
         self._spending = spending
         self._on_progress = on_progress
+        self._embedding: Callable[[], EmbeddingStatus] | None = None
+        self._embedder = "endpoint"
+        self._outlook = Outlook()
+        self._began = time.monotonic()
+        self._waiting: dict[int, tuple[str, str, float]] = {}
+        self._numbers = itertools.count()
+        self._n_stored = 0
+        self._n_bytes_read = 0
+        self._n_chunks = 0
+        self._n_tokens = 0
+        self._n_settled = 0
         self._n_texts_embedded = 0
         self._n_tokens_embedded = 0
         self._n_texts_unreadable = 0
         self._n_texts_reused = 0
         self._n_tokens_reused = 0
 
+    # --- counting
+
     def done(self, result: FileResult) -> None:
         """Note the one state that a path ended in."""
         self.files[result.path] = result
-        self.tell(result.path)
+        if result.state == "indexed":
+            self._n_stored += 1
+            self.tell(result.path)
+
+    @contextmanager
+    def reading(self, what: str, n_bytes: int) -> Iterator[None]:
+        """Show that a file is being read, for as long as the block takes; then it is read, with whatever outcome."""
+        with self.waiting("parser", what):
+            try:
+                yield
+            finally:
+                self._n_bytes_read += n_bytes
+
+    def cut(self, n_chunks: int, n_tokens: int) -> None:
+        """Add the chunks of a document."""
+        self._n_chunks += n_chunks
+        self._n_tokens += n_tokens
 
     def embedded(self, embeddings: Embeddings) -> None:
         """Add a reply whose vectors are stored."""
-        self._n_texts_embedded += len(embeddings.readable)
-        self._n_texts_unreadable += int((~embeddings.readable).sum())
+        n_readable = int(embeddings.readable.sum())
+        self._n_texts_embedded += n_readable
+        self._n_texts_unreadable += len(embeddings.readable) - n_readable
         self._n_tokens_embedded += embeddings.n_tokens
-        self.tell()
+        self._n_settled += len(embeddings.readable)
 
     def reused(self, n_texts: int, n_tokens: int) -> None:
         """Add texts that had their vectors already, where that counts as saved."""
+        self._n_settled += n_texts
         if self._spending.counts_reuse:
             self._n_texts_reused += n_texts
             self._n_tokens_reused += n_tokens
 
+    def given_up(self, n_chunks: int) -> None:
+        """Add the chunks of a document that could not be embedded: nobody waits for them any more."""
+        self._n_settled += n_chunks
+
+    def embeds_with(self, status: Callable[[], EmbeddingStatus], *, on: str) -> None:
+        """Take ``status`` for what waits to be embedded, and ``on`` for who does it."""
+        self._embedding, self._embedder = status, on
+
+    @contextmanager
+    def waiting(self, on: str, what: str) -> Iterator[None]:
+        """Show, for as long as the block takes, that ``what`` is with ``on`` (a parser, the disk, an engine)."""
+        number = next(self._numbers)
+        self._waiting[number] = (on, what, time.monotonic())
+        try:
+            yield
+        finally:
+            del self._waiting[number]
+
+    # --- telling
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """Tell the progress again and again while the block runs: also where nothing moves, for that is news too."""
+        ticking = asyncio.ensure_future(self._tick())
+        try:
+            yield
+            if ticking.done():
+                ticking.result()  # what the listener raised
+        finally:
+            ticking.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await ticking
+
+    async def _tick(self) -> None:
+        while True:
+            self.tell()
+            await asyncio.sleep(TELL_EVERY_S)
+
     def tell(self, path: str = "") -> None:
         """Show how far the run is."""
+        self.path = path or self.path
+        now = time.monotonic()
+        embedding = self._embedding() if self._embedding else None
+        self._outlook.see(now, Done(self._n_bytes_read, self._n_settled, self._n_tokens_embedded))
         self._on_progress(
             IngestProgress(
                 n_files=self.n_files,
                 n_done=len(self.files),
-                n_chunks=self.n_chunks,
+                n_chunks=self._n_chunks,
                 n_texts_embedded=self._n_texts_embedded,
                 n_tokens_embedded=self._n_tokens_embedded,
-                path=path,
+                path=self.path,
                 cost=self._spending.cost(self._n_tokens_embedded),
                 currency=self._spending.currency,
-                embedding=self.embedding() if self.embedding else None,
+                embedding=embedding,
+                phase=self.phase,
+                n_seen=self.n_seen,
+                n_compared=self.n_compared,
+                n_to_compare=self.n_to_compare,
+                n_stored=self._n_stored,
+                n_bytes=self.n_bytes,
+                n_bytes_read=self._n_bytes_read,
+                n_tokens=self._n_tokens,
+                seconds=now - self._began,
+                chunks_per_s=self._outlook.chunks_per_s,
+                tokens_per_s=self._outlook.tokens_per_s,
+                left_s=self._left_s(paused=bool(embedding and embedding.reason)),
+                waiting=tuple(self._waits(now, embedding)),
             )
         )
+
+    def _left_s(self, *, paused: bool) -> float | None:
+        if self.phase != "working":
+            return None
+        # Without a queue that embeds at once (a dry run, batches) there is nothing to wait for but reading.
+        n_waiting = self._n_chunks - self._n_settled if self._embedding else 0
+        per_byte = self._n_chunks / self._n_bytes_read if self._embedding and self._n_bytes_read else 0.0
+        unread = self.n_bytes - self._n_bytes_read
+        return self._outlook.left_s(ToDo(max(0, unread), max(0, n_waiting), per_byte), paused=paused)
+
+    def _waits(self, now: float, embedding: EmbeddingStatus | None) -> Iterator[Waiting]:
+        """Yield each who is waited for once, with what has been there longest."""
+        by_party: dict[str, list[tuple[float, str]]] = {}
+        for on, what, since in list(self._waiting.values()):
+            by_party.setdefault(on, []).append((since, what))
+        for on, entries in by_party.items():
+            since, what = min(entries)
+            yield Waiting(on, len(entries), what, now - since)
+        if embedding and (embedding.n_under_way or embedding.n_waiting):
+            what = f"{embedding.n_waiting:,} texts" if embedding.n_waiting else ""
+            yield Waiting(
+                self._embedder, embedding.n_under_way, what, why=embedding.reason, paused_s=embedding.paused_s
+            )
 
     def report(self, root: str, collection: str, seconds: float) -> IngestReport:
         """Return the report of the run."""
@@ -103,4 +261,5 @@ class Tally:
             n_tokens_reused=self._n_tokens_reused,
             cost=self._spending.cost(self._n_tokens_embedded),
             currency=self._spending.currency,
+            saved=self._spending.cost(self._n_tokens_reused),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from api.cli.output import file_lines
+from api.cli.output import duration, file_lines
 from ingest.cost import IngestEstimate
 from rag.prices import money, money_or_unknown
 
@@ -32,7 +32,7 @@ def estimate_lines(estimate: IngestEstimate, *, verbose: bool = False) -> Iterab
     if estimate.batch_cost and estimate.price:
         yield f"batch        {money(estimate.batch_cost, estimate.price.currency)} with --batch, within a day"
     if estimate.seconds is not None:
-        yield f"time         about {_duration(estimate.seconds)}, at the rate of the last run"
+        yield f"time         about {duration(estimate.seconds)}, at the rate of the last run"
     if estimate.exceeds_limit and estimate.max_cost is not None and estimate.price is not None:
         limit = money(estimate.max_cost, estimate.price.currency)
         yield f"limit        {limit}: the run would stop there, and go on with a higher --max-cost"
@@ -48,9 +48,3 @@ def _cost(estimate: IngestEstimate) -> str:
     if price.is_free:
         return f"{said} ({estimate.model})"
     return f"{said} ({estimate.model} at {money(price.per_million, price.currency)} a million tokens, {price.source})"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

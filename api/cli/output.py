@@ -16,6 +16,7 @@ from rag.types import Answer, Citation, Hit, Source
 __all__ = [
     "answer_footnotes",
     "document_lines",
+    "duration",
     "file_lines",
     "hit_lines",
     "ledger_lines",
@@ -47,6 +48,17 @@ def size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1024
     return f"{n_bytes:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time a person can read.
+
+    >>> duration(200)
+    '3 min'
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def where(document: str, place: str) -> str:
