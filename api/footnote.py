@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -209,6 +209,52 @@ class Footnote:
             if not (reports and _is_set(stop)):
                 reports.append(await self._ingest(Path(path), opened, spending, on_progress, stop=stop))
         return reports
+
+    async def watch(
+        self,
+        *paths: Path | str,
+        collection: str | None = None,
+        on_progress: Callable[[IngestProgress], None] = lambda progress: None,
+        on_notice: Callable[[str], None] = lambda words: None,
+        stop: asyncio.Event | None = None,
+    ) -> AsyncGenerator[IngestReport, None]:
+        """Ingest folders or files, then follow them: yield the report of each run, until it is closed or ``stop`` set.
+
+        A burst of changes is one run, over what changed. ``on_notice`` is told in words what happens between runs: a
+        folder that went away, a collection that somebody else writes to. ``ingest.max_cost`` is for all runs together,
+        and ends the watch.
+        """
+        from ingest.watch import Watch
+
+        if not paths:
+            raise ConfigError("nothing to watch: name at least one folder or file")
+        name = collection or self.settings.collection
+        spending = await self._spending(name)
+        await self._writable(name)
+        ingested: dict[Path, Collection] = {}
+
+        async def one_run(path: Path, parts: Sequence[str], leave: frozenset[str]) -> IngestReport:
+            opened = self.collection(name)
+            if ingested.get(path) is not opened:  # the first run, or somebody has rebuilt the collection
+                parts, leave = (), frozenset()
+            report = await self._ingest(path, opened, spending, on_progress, stop=stop, parts=parts, leave=leave)
+            ingested[path] = opened
+            return report
+
+        watch = Watch(
+            [Path(path) for path in paths],
+            run=one_run,
+            rules=self.wiring.walk_rules(),
+            library=self.library.folder,
+            quiet_s=self.settings.ingest.watch_quiet_s,
+            poll_s=self.settings.ingest.watch_poll_s,
+            on_notice=on_notice,
+            is_over=lambda: spending.is_spent,
+            stop=stop,
+        )
+        async with aclosing(watch.reports()) as reports:
+            async for report in reports:
+                yield report
 
     async def ingest_by_batch(
         self,

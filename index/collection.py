@@ -261,6 +261,7 @@ class Collection:
         with self._database.reading() as connection:
             n_documents, n_chunks, n_tokens, n_unreadable, changed_at = store.counts(connection)
             states = dict(connection.execute("SELECT state, count(*) FROM ledger GROUP BY state ORDER BY state"))
+            n_with_warnings = store.n_with_warnings(connection)
             seq = store.last_position(connection).seq
             vectors = self._vector_leg.status(connection, n_expected=n_chunks - n_unreadable)
             keywords = self._keyword_leg.status(connection, n_expected=n_chunks)
@@ -282,6 +283,7 @@ class Collection:
             vectors=vectors,
             keywords=keywords,
             writer=WriterLock(self._folder, name=self.name).holder(),
+            n_with_warnings=n_with_warnings,
         )
 
     def check(self) -> list[str]:

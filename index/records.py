@@ -119,8 +119,8 @@ class CollectionStatus:
     """A collection at a glance. Sizes are bytes on disk; ``changed_at`` is in Unix seconds, None before any change.
 
     ``n_unreadable`` counts the chunks that have no vector because the model cannot read them: keywords alone find
-    them. ``agrees`` is True when both derived indexes hold what SQLite holds, or are merely behind or absent and will
-    be caught up by the next search.
+    them; ``n_with_warnings`` the documents that their reader had something to say of. ``agrees`` is True when both
+    derived indexes hold what SQLite holds, or are merely behind or absent and will be caught up by the next search.
     """
 
     name: str
@@ -136,6 +136,7 @@ class CollectionStatus:
     vectors: DerivedStatus
     keywords: DerivedStatus
     writer: str | None
+    n_with_warnings: int = 0
 
     @property
     def agrees(self) -> bool:

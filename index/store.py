@@ -33,6 +33,7 @@ __all__ = [
     "history_holds",
     "last_position",
     "ledger",
+    "n_with_warnings",
     "page_at",
     "place_at",
     "prefixes",
@@ -286,6 +287,12 @@ def counts(connection: sqlite3.Connection) -> Counts:
     unreadable = connection.execute("SELECT count(*) FROM chunks WHERE NOT readable").fetchone()[0]
     changed_at = connection.execute("SELECT changed_at FROM changes ORDER BY seq DESC LIMIT 1").fetchone()
     return n_documents, n_chunks, n_tokens, unreadable, None if changed_at is None else float(changed_at[0])
+
+
+def n_with_warnings(connection: sqlite3.Connection) -> int:
+    """Return how many documents their reader had something to say of."""
+    query = "SELECT count(*) FROM documents WHERE warnings <> '[]'"
+    return int(connection.execute(query).fetchone()[0])
 
 
 def _meta(connection: sqlite3.Connection, key: str) -> str:

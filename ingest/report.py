@@ -47,6 +47,7 @@ class IngestReport:
     0 for a run by batches, which cannot tell them from what a batch has paid for. ``cost`` is what the embedded tokens
     cost, None where the price is not known, and ``saved`` what those reused would have; ``currency`` is "" for the
     embedded model.
+    ``prefix`` is what the paths begin with, beside their place below ``root``: "" in the first folder of a collection.
     ``stopped`` is the reason why the run ended before all files were read ("" otherwise); files it did not reach are
     listed as failed and retriable.
     """
@@ -65,6 +66,7 @@ class IngestReport:
     cost: float | None = None
     currency: str = ""
     saved: float | None = None
+    prefix: str = ""
 
     @property
     def counts(self) -> Mapping[FileState, int]:
@@ -75,6 +77,11 @@ class IngestReport:
     @property
     def failed(self) -> tuple[FileResult, ...]:
         return tuple(file for file in self.files if file.state == "failed")
+
+    @property
+    def changed(self) -> bool:
+        """Whether the run did anything, or should have: not so where every file was as it was."""
+        return bool(self.removed or self.stopped or any(file.state in ("indexed", "failed") for file in self.files))
 
     @property
     def exit_code(self) -> int:

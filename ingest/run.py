@@ -124,12 +124,13 @@ async def ingest(
             if not await unless_stopped(run.execute(intake.rules.without(intake.library, scope.root)), stop):
                 run.interrupt()
             tally.phase = "finishing"
-            tally.tell()
+            tally.tell(always=True)
             if not await unless_stopped(asyncio.to_thread(collection.refresh), stop):
                 writer.leave_indexes()
         report = tally.report(str(scope.root), collection.name, time.monotonic() - started)
-        kept = {name: getattr(report, name) for name in _KEPT}
-        writer.record_run({"root": scope.key, "counts": dict(report.counts), **kept})
+        if report.changed or not intake.parts:  # a look at a part that found nothing is no event in its history
+            kept = {name: getattr(report, name) for name in _KEPT}
+            writer.record_run({"root": scope.key, "counts": dict(report.counts), **kept})
     return report
 
 
@@ -160,7 +161,7 @@ async def rehearse(
         async with tally.telling():
             await run.execute(intake.rules.without(intake.library, scope.root))
             tally.phase = "finishing"
-            tally.tell()
+            tally.tell(always=True)
     return tally.report(str(scope.root), rehearsal.name, time.monotonic() - started)
 
 
@@ -263,7 +264,7 @@ class _Run:
         if self._tally.stopped:
             self._not_reached(work)
             return
-        self._tally.path = work.found.id
+        self._tally.tell(work.found.id)
         try:
             with self._tally.reading(work.found.id, work.found.size):
                 prepared = await asyncio.to_thread(self._prepare, work)

@@ -17,6 +17,7 @@ from ingest.report import FileResult, FileState
 from ingest.roots import Scope, is_under
 from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
 from ingest.tally import Tally
+from rag.errors import DocumentReadError
 
 __all__ = ["Survey"]
 
@@ -46,13 +47,14 @@ class Survey:
     def plan(self, rules: WalkRules) -> Plan:
         """Walk, compare with the ledger, and return what is to be done."""
         prefix = self._writer.prefix_for(self.root)
-        self._prefix = f"{prefix}/" if prefix else ""
+        self._prefix = self._tally.prefix = f"{prefix}/" if prefix else ""
         within = [self._prefix + part for part in self._scope.parts] or None
         everything = self._collection.ledger(within=within)
         self.held = self._collection.document_ids(within=within)
         ledger = {path: entry for path, entry in everything.items() if self._is_ours(entry)}
         found: list[Found] = []
         out_of_sight: list[str] = []
+        root_before = self._root_identity()
         for item in self._seen(rules):
             taken = everything.get(item.id)
             if taken is not None and not self._is_ours(taken):
@@ -65,6 +67,11 @@ class Survey:
             else:
                 self._fail(item.id, item.reason)
                 out_of_sight.append(item.id)
+        if self._root_identity() != root_before:
+            raise DocumentReadError(
+                f"{str(self._scope.root)!r} was replaced or unmounted while it was looked through; run it again",
+                retriable=True,
+            )
         keep = {path for path in ledger if any(is_under(path, folder) for folder in out_of_sight)}
         keep |= {path for path in ledger if not self._covers(path)} | set(self._tally.files)
         readers = {file.id: reader_name(file.name) for file in found}
@@ -83,6 +90,14 @@ class Survey:
             self._tally.n_seen += 1
             if self._scope.holds(item.id):
                 yield dataclasses.replace(item, id=self._prefix + item.id)
+
+    def _root_identity(self) -> tuple[int, int] | None:
+        """Return what tells the folder from what a mount leaves behind: all in it would seem to be gone."""
+        try:
+            status = self._scope.root.stat()
+        except OSError:  # the walk says so
+            return None
+        return status.st_dev, status.st_ino
 
     def _check_wanted(self) -> None:
         if self._cancelled:

@@ -78,6 +78,7 @@ class IngestProgress:
 
 class Tally:
     """The figures of one run. ``stopped`` is why it ended early; ``removed`` the documents that went.
+    ``prefix`` is what the ids of this folder's documents begin with.
 
     Counting costs next to nothing: what it comes to is worked out when it is told, four times a second, and for each
     document that is stored.
@@ -88,10 +89,12 @@ class Tally:
         self.removed: tuple[str, ...] = ()
         self.phase: Phase = "looking"
         self.path = ""
+        self.prefix = ""
         self.n_seen = 0
         self.n_compared = 0
         self.n_to_compare = 0
         self.n_files = 0
+        self.n_chunks = 0
         self.n_bytes = 0
         self.stopped = ""
         self._spending = spending
@@ -100,11 +103,11 @@ class Tally:
         self._embedder = "endpoint"
         self._outlook = Outlook()
         self._began = time.monotonic()
+        self._told_at = 0.0
         self._waiting: dict[int, tuple[str, str, float]] = {}
         self._numbers = itertools.count()
         self._n_stored = 0
         self._n_bytes_read = 0
-        self._n_chunks = 0
         self._n_tokens = 0
         self._n_settled = 0
         self._n_texts_embedded = 0
@@ -120,7 +123,7 @@ class Tally:
         self.files[result.path] = result
         if result.state == "indexed":
             self._n_stored += 1
-            self.tell(result.path)
+            self.tell(result.path, always=True)
 
     @contextmanager
     def reading(self, what: str, n_bytes: int) -> Iterator[None]:
@@ -133,14 +136,13 @@ class Tally:
 
     def cut(self, n_chunks: int, n_tokens: int) -> None:
         """Add the chunks of a document."""
-        self._n_chunks += n_chunks
+        self.n_chunks += n_chunks
         self._n_tokens += n_tokens
 
     def embedded(self, embeddings: Embeddings) -> None:
         """Add a reply whose vectors are stored."""
-        n_readable = int(embeddings.readable.sum())
-        self._n_texts_embedded += n_readable
-        self._n_texts_unreadable += len(embeddings.readable) - n_readable
+        self._n_texts_embedded += len(embeddings.readable)
+        self._n_texts_unreadable += int((~embeddings.readable).sum())
         self._n_tokens_embedded += embeddings.n_tokens
         self._n_settled += len(embeddings.readable)
 
@@ -186,20 +188,23 @@ class Tally:
 
     async def _tick(self) -> None:
         while True:
-            self.tell()
+            self.tell(always=True)
             await asyncio.sleep(TELL_EVERY_S)
 
-    def tell(self, path: str = "") -> None:
-        """Show how far the run is."""
+    def tell(self, path: str = "", *, always: bool = False) -> None:
+        """Show how far the run is; where that is not due ``always``, only once in a while."""
         self.path = path or self.path
         now = time.monotonic()
+        if not always and now - self._told_at < TELL_EVERY_S:
+            return
+        self._told_at = now
         embedding = self._embedding() if self._embedding else None
         self._outlook.see(now, Done(self._n_bytes_read, self._n_settled, self._n_tokens_embedded))
         self._on_progress(
             IngestProgress(
                 n_files=self.n_files,
                 n_done=len(self.files),
-                n_chunks=self._n_chunks,
+                n_chunks=self.n_chunks,
                 n_texts_embedded=self._n_texts_embedded,
                 n_tokens_embedded=self._n_tokens_embedded,
                 path=self.path,
@@ -226,8 +231,8 @@ class Tally:
         if self.phase != "working":
             return None
         # Without a queue that embeds at once (a dry run, batches) there is nothing to wait for but reading.
-        n_waiting = self._n_chunks - self._n_settled if self._embedding else 0
-        per_byte = self._n_chunks / self._n_bytes_read if self._embedding and self._n_bytes_read else 0.0
+        n_waiting = self.n_chunks - self._n_settled if self._embedding else 0
+        per_byte = self.n_chunks / self._n_bytes_read if self._embedding and self._n_bytes_read else 0.0
         unread = self.n_bytes - self._n_bytes_read
         return self._outlook.left_s(ToDo(max(0, unread), max(0, n_waiting), per_byte), paused=paused)
 
@@ -261,5 +266,6 @@ class Tally:
             n_tokens_reused=self._n_tokens_reused,
             cost=self._spending.cost(self._n_tokens_embedded),
             currency=self._spending.currency,
+            prefix=self.prefix,
             saved=self._spending.cost(self._n_tokens_reused),
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from api.cli.output import duration, file_lines
+from api.cli.listing import listed
+from api.cli.output import duration
 from ingest.cost import IngestEstimate
 from rag.prices import money, money_or_unknown
 
@@ -19,11 +20,7 @@ def estimate_lines(estimate: IngestEstimate, *, verbose: bool = False) -> Iterab
     states = [f"{n:,} {state}" for state, n in report.counts.items() if n and state != "indexed"]
     removed = f"; {len(report.removed):,} to be removed" if report.removed else ""
     yield f"{len(report.files):,} files: {', '.join([*changes, *states]) or 'none'}{removed}"
-    for file in report.files:
-        if verbose or file.warnings or file.state in ("failed", "empty", "unsupported"):
-            yield from file_lines(file)
-    for path in report.removed:
-        yield f"  removed      {path}"
+    yield from listed(report, verbose=verbose)
     yield f"{estimate.n_chunks:,} chunks, {estimate.n_tokens_of_chunks:,} tokens of {estimate.tokenizer}"
     yield f"known        {report.n_texts_reused:,} chunks, {report.n_tokens_reused:,} tokens: no cost"
     requests = f"about {estimate.n_requests:,} request{'' if estimate.n_requests == 1 else 's'}"

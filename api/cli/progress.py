@@ -12,7 +12,7 @@ from api.cli.output import duration, note, size
 from ingest.tally import IngestProgress, Waiting
 from rag.prices import money
 
-__all__ = ["figures", "ingest_progress", "waits"]
+__all__ = ["figures", "ingest_progress", "plain_progress", "waits"]
 
 PLAIN_EVERY_S = 5.0
 NOTICED_AFTER_S = 2.0
@@ -28,7 +28,7 @@ def ingest_progress(label: str, *, quiet: bool = False) -> Iterator[Callable[[In
         with _bar(label) as show:
             yield show
     else:
-        yield _plain(label)
+        yield plain_progress(label)
 
 
 @contextmanager
@@ -56,13 +56,14 @@ def _bar(label: str) -> Iterator[Callable[[IngestProgress], None]]:
     console.print(said, soft_wrap=True)
 
 
-def _plain(label: str) -> Callable[[IngestProgress], None]:
+def plain_progress(label: str, *, says_when_done: bool = True) -> Callable[[IngestProgress], None]:
+    """Return a function that prints a line every few seconds, and one when all files are done."""
     last = time.monotonic()
     ended = False
 
     def show(progress: IngestProgress) -> None:
         nonlocal last, ended
-        ends = progress.phase == "finishing" and not ended
+        ends = progress.phase == "finishing" and not ended and says_when_done
         ended = progress.phase == "finishing"
         if ends or time.monotonic() - last >= PLAIN_EVERY_S:
             last = time.monotonic()

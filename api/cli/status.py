@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from api.cli.output import ledger_lines, status_lines
 from api.footnote import Footnote
+from index.records import LedgerEntry
 from rag.settings import Settings
 
 __all__ = ["run"]
@@ -19,7 +20,7 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
         status = footnote.status()
         problems = footnote.check() if args.check else None
         ledger = footnote.ledger().values() if args.files else ()  # read only where its files are asked for
-        entries = [entry for entry in ledger if args.files in ("all", entry.state)]
+        entries = [entry for entry in ledger if _is_wanted(entry, args.files)]
     if args.json:
         print(json.dumps({**asdict(status), "problems": problems}, ensure_ascii=False))
         for entry in entries:
@@ -29,3 +30,7 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
         if args.files:
             print("\n".join(ledger_lines(entries)))
     return 1 if problems else 0
+
+
+def _is_wanted(entry: LedgerEntry, files: str) -> bool:
+    return files in ("all", entry.state) or (files == "warnings" and bool(entry.warnings))
