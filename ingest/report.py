@@ -10,7 +10,7 @@ from typing import Any, Literal
 __all__ = ["Change", "FileResult", "FileState", "IngestReport"]
 
 FileState = Literal["indexed", "unchanged", "empty", "failed", "unsupported", "skipped"]
-Change = Literal["new", "changed", "renamed"]
+Change = Literal["new", "changed", "renamed", "removed"]
 
 STATES: tuple[FileState, ...] = ("indexed", "unchanged", "empty", "failed", "unsupported", "skipped")
 
@@ -19,9 +19,10 @@ STATES: tuple[FileState, ...] = ("indexed", "unchanged", "empty", "failed", "uns
 class FileResult:
     """The one state a path ended in.
 
-    ``change`` says how an indexed file differs from the last run; ``renamed_from`` names its former path. ``reason``
-    explains every state but indexed and unchanged. ``n_tokens`` are the tokens of its chunks; ``n_tokens_embedded``
-    those that were sent to the embedder now (the rest was known).
+    ``change`` says how an indexed file differs from the last run, or that a skipped one was a document until now, and
+    is removed; ``renamed_from`` names its former path. ``reason`` explains every state but indexed and unchanged.
+    ``n_tokens`` are the tokens of its chunks; ``n_tokens_embedded`` those that were sent to the embedder now (the rest
+    was known).
     """
 
     path: str

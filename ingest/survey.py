@@ -124,7 +124,8 @@ class Survey:
         if before is None or (before.state, before.reason) != ("skipped", item.reason):
             entry = LedgerEntry(path=item.id, root=self.root, state="skipped", reason=item.reason)
             self._writer.record(entry, drop_document=True)
-        self._tally.done(FileResult(item.id, "skipped", item.reason))
+        was_document = item.id in self.held
+        self._tally.done(FileResult(item.id, "skipped", item.reason, change="removed" if was_document else None))
 
     def _note_known(self, item: Known) -> None:
         entry = item.entry

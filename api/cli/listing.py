@@ -6,6 +6,7 @@ Pure. ``--json`` has every file, and ``rag status --files`` lists those of a sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ingest.report import FileResult, FileState, IngestReport
 
@@ -30,6 +31,8 @@ def listed(report: IngestReport, *, verbose: bool = False) -> Iterable[str]:
     for state in _NEED_A_WORD:
         of_state = [file for file in report.files if file.state == state]
         yield from _bounded(_grouped(of_state), of_state, state, more=_look_up(report, state))
+    no_more = [file for file in report.files if file.state == "skipped" and file.change == "removed"]
+    yield from _bounded(_grouped(no_more), no_more, "skipped", more=_look_up(report, "skipped"))
     warned = [file for file in report.files if file.warnings]
     lines = [([file], _line("warning", f"{file.path}: {words}")) for file in warned for words in file.warnings]
     yield from _bounded(lines, warned, "warning", more=_look_up(report, "warnings"))
@@ -41,6 +44,8 @@ def listed(report: IngestReport, *, verbose: bool = False) -> Iterable[str]:
 def file_lines(file: FileResult) -> Iterable[str]:
     """Yield a file's state with its reason, and its warnings."""
     said = file.reason or (f"renamed from {file.renamed_from}" if file.renamed_from else file.change or "")
+    if file.state == "skipped" and file.change == "removed":
+        said += "; its document is removed"
     yield _line(file.state, file.path + (f": {said}" if said else ""))
     for warning in file.warnings:
         yield _line("warning", f"{file.path}: {warning}")
@@ -77,7 +82,7 @@ def _common(file: FileResult) -> str:
 
 def _unwarned(file: FileResult) -> FileResult:
     """Return the file without warnings, which are listed after all states."""
-    return FileResult(file.path, file.state, file.reason)
+    return replace(file, warnings=())
 
 
 def _bounded(

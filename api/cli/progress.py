@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -57,17 +56,19 @@ def _bar(label: str) -> Iterator[Callable[[IngestProgress], None]]:
 
 
 def plain_progress(label: str, *, says_when_done: bool = True) -> Callable[[IngestProgress], None]:
-    """Return a function that prints a line every few seconds, and one when all files are done."""
-    last = time.monotonic()
-    ended = False
+    """Return a function that prints a line every few seconds of a run, and one when all files are done."""
+    last = 0.0  # seconds of the run that it spoke of last
+    phase = ""
 
     def show(progress: IngestProgress) -> None:
-        nonlocal last, ended
-        ends = progress.phase == "finishing" and not ended and says_when_done
-        ended = progress.phase == "finishing"
-        if ends or time.monotonic() - last >= PLAIN_EVERY_S:
-            last = time.monotonic()
-            said = (figures(progress), "" if ends else _left(progress), waits(progress))
+        nonlocal last, phase
+        if progress.seconds < last:  # another run
+            last = 0.0
+        done = says_when_done and progress.phase == "finishing" and phase != "finishing"
+        phase = progress.phase
+        if done or progress.seconds - last >= PLAIN_EVERY_S:
+            last = progress.seconds
+            said = (figures(progress), "" if done else _left(progress), waits(progress))
             note(f"{label}: {', '.join(part for part in said if part)}")
 
     return show

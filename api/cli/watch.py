@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
@@ -76,6 +77,8 @@ class _News:
         if file.state in ("indexed", "unchanged"):
             self._told.pop(file.path, None)
             return file.state == "indexed"
+        if file.state == "skipped":
+            return file.change == "removed"
         said = (file.state, file.reason)
         is_new = self._told.get(file.path) != said
         self._told[file.path] = said
@@ -92,7 +95,8 @@ def _print(args: argparse.Namespace, report: IngestReport, lines: Iterable[str])
 
 def run_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str]:
     """Yield what a run did: one line, what was indexed, and every file that needs a word."""
-    counts = [f"{n:,} {state}" for state, n in report.counts.items() if n]
+    counted = Counter(file.change if file.state == "indexed" else file.state for file in report.files)
+    counts = [f"{n:,} {what}" for what, n in counted.items()]
     counts += [f"{len(report.removed):,} removed"] if report.removed else []
     cost = money_or_unknown(report.cost, report.currency) if report.n_tokens_embedded else ""
     embedded = f"{report.n_texts_embedded:,} chunks embedded" + (f" ({cost})" if cost else "")
