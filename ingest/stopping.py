@@ -34,6 +34,9 @@ async def unless_stopped(work: Coroutine[Any, Any, object], stop: asyncio.Event 
     if stop is None:
         await work
         return True
+    if stop.is_set():
+        work.close()
+        return False
     task, wish = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({task, wish}, return_when=asyncio.FIRST_COMPLETED)

@@ -296,7 +296,10 @@ class _Root:
         root = str(self._real)
         if self._is_file:
             return [path for path in paths if path == root]
-        names = NameRules(self._real, self._rules.without(self._library, self._real))
+        try:
+            names = NameRules(self._real, self._rules.without(self._library, self._real))
+        except ConfigError:  # an ignore file that cannot be read: the run says so
+            return list(paths)
         return [path for path in paths if path == root or self._is_read(names, path)]
 
     def _is_read(self, names: NameRules, path: str) -> bool:
@@ -307,7 +310,7 @@ class _Root:
             if name == IGNORE_FILE:
                 return not above or not names.leaves_out(above, is_folder=True)
             return not names.leaves_out(inside, is_folder=os.path.isdir(path))
-        except ConfigError:  # an ignore file that cannot be read: the run says so
+        except ConfigError:  # likewise
             return True
 
     def _inside(self, path: str) -> str | None:
