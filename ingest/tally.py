@@ -76,6 +76,17 @@ class IngestProgress:
     waiting: tuple[Waiting, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What takes a moment to work out, and does not change within one."""
+
+    embedding: EmbeddingStatus | None = None
+    chunks_per_s: float | None = None
+    tokens_per_s: float | None = None
+    left_s: float | None = None
+    waiting: tuple[Waiting, ...] = ()
+
+
 class Tally:
     """The figures of one run. ``stopped`` is why it ended early; ``removed`` the documents that went.
     ``prefix`` is what the ids of this folder's documents begin with.
@@ -104,6 +115,7 @@ class Tally:
         self._outlook = Outlook()
         self._began = time.monotonic()
         self._told_at = 0.0
+        self._view = _View()
         self._waiting: dict[int, tuple[str, str, float]] = {}
         self._numbers = itertools.count()
         self._n_stored = 0
@@ -123,7 +135,8 @@ class Tally:
         self.files[result.path] = result
         if result.state == "indexed":
             self._n_stored += 1
-            self.tell(result.path, always=True)
+            self.path = result.path
+            self._show(time.monotonic())
 
     @contextmanager
     def reading(self, what: str, n_bytes: int) -> Iterator[None]:
@@ -198,8 +211,16 @@ class Tally:
         if not always and now - self._told_at < TELL_EVERY_S:
             return
         self._told_at = now
-        embedding = self._embedding() if self._embedding else None
         self._outlook.see(now, Done(self._n_bytes_read, self._n_settled, self._n_tokens_embedded))
+        embedding = self._embedding() if self._embedding else None
+        left_s = self._left_s(paused=bool(embedding and embedding.reason))
+        rates = self._outlook.chunks_per_s, self._outlook.tokens_per_s
+        self._view = _View(embedding, *rates, left_s, tuple(self._waits(now, embedding)))
+        self._show(now)
+
+    def _show(self, now: float) -> None:
+        """Show the figures of this moment, and what was last worked out from them."""
+        view = self._view
         self._on_progress(
             IngestProgress(
                 n_files=self.n_files,
@@ -210,7 +231,7 @@ class Tally:
                 path=self.path,
                 cost=self._spending.cost(self._n_tokens_embedded),
                 currency=self._spending.currency,
-                embedding=embedding,
+                embedding=view.embedding,
                 phase=self.phase,
                 n_seen=self.n_seen,
                 n_compared=self.n_compared,
@@ -220,10 +241,10 @@ class Tally:
                 n_bytes_read=self._n_bytes_read,
                 n_tokens=self._n_tokens,
                 seconds=now - self._began,
-                chunks_per_s=self._outlook.chunks_per_s,
-                tokens_per_s=self._outlook.tokens_per_s,
-                left_s=self._left_s(paused=bool(embedding and embedding.reason)),
-                waiting=tuple(self._waits(now, embedding)),
+                chunks_per_s=view.chunks_per_s,
+                tokens_per_s=view.tokens_per_s,
+                left_s=view.left_s,
+                waiting=view.waiting,
             )
         )
 

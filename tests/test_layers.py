@@ -34,6 +34,7 @@ OWNED = {
     "oxmsg",
     "filelock",
     "rich",
+    "watchfiles",
     "uvicorn",
 }
 WEB = {"fastapi", "starlette", "pydantic"}

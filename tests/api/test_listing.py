@@ -47,7 +47,7 @@ def test_the_summary_says_what_was_saved_and_what_to_do_next() -> None:
         FileResult("bad.pdf", "failed", "it is damaged"),
     ]
     lines = list(report_lines(report(*failed, stopped="interrupted")))
-    assert any(line.endswith("their texts have vectors already, 0.50 USD saved") for line in lines)
+    assert any(line.endswith("their texts have vectors already, 0.5 USD saved") for line in lines)
     assert lines[-1].startswith(
         "next: 1 failed files may pass next time: run it again; 1 failed files need repair, or --exclude"
     )
