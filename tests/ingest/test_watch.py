@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from api.footnote import Footnote
+from ingest import survey as survey_module
 from ingest import watch as watch_module
 from ingest.report import FileResult, IngestReport
+from ingest.sources import WalkRules, walk
 from rag.errors import CollectionNotFoundError, DocumentReadError
 from tests.upstream import Fault, Upstream
 
@@ -306,3 +309,44 @@ async def test_a_broken_ignore_file_is_told_and_the_watch_goes_on(footnote: Foot
         await seen.said("cannot read .ragignore")
         (docs / ".ragignore").write_text("beta.md\n", encoding="utf-8")
         await seen.file("beta.md", "skipped")
+
+
+async def test_a_limit_on_the_cost_is_for_all_runs_and_ends_the_watch(
+    docs: Path, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    limits = {"RAG_EMBEDDINGS_PRICE_PER_MILLION": "1", "RAG_INGEST_MAX_COST": "0.0002"}
+    async with Footnote.open(tmp_path / "library", environ=environ | limits) as footnote:
+        async with watching(footnote, docs) as seen:
+            long = "\n\n".join(text(f"delta{n}") for n in range(20))
+            (docs / "delta.md").write_text(long, encoding="utf-8")
+            failed = await seen.file("delta.md", "failed")
+        assert "the limit of" in failed.reason
+        assert seen.reports[-1].stopped
+
+
+def test_what_a_lost_mount_leaves_behind_is_not_taken_for_the_folder(tmp_path: Path) -> None:
+    root = watch_module._Root(
+        tmp_path, WalkRules(), tmp_path / "library", quiet_s=1.0, poll_s=None, arrived=asyncio.Event()
+    )
+    there = root.identify()
+    assert there is not None
+    root.identity = (there[0] + 1, there[1])  # it was on another device
+    assert root.identify() is None, "an empty folder"
+    (tmp_path / "a.md").touch()
+    assert root.identify() == there
+
+
+async def test_a_folder_that_is_swapped_during_the_walk_loses_no_document(
+    footnote: Footnote, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await footnote.ingest(docs)
+
+    def walk_and_lose(root: Path, **options: Any) -> Iterator[Any]:
+        root.rename(root.with_name("unmounted"))
+        root.mkdir()
+        yield from walk(root, **options)
+
+    monkeypatch.setattr(survey_module, "walk", walk_and_lose)
+    with pytest.raises(DocumentReadError, match="replaced or unmounted"):
+        await footnote.ingest(docs)
+    assert len(footnote.documents()) == 3
