@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +42,10 @@ __all__ = ["Footnote"]
 
 _REBUILDING = ".rebuild"
 """What the name of a collection that is being made anew ends in, until it takes the place of the old one."""
+
+
+def _is_set(stop: asyncio.Event | None) -> bool:
+    return stop is not None and stop.is_set()
 
 
 class Footnote:
@@ -205,20 +209,72 @@ class Footnote:
         collection: str | None = None,
         rebuild: bool = False,
         on_progress: Callable[[IngestProgress], None] = lambda progress: None,
+        stop: asyncio.Event | None = None,
     ) -> list[IngestReport]:
         """Bring a collection in step with folders or files, one after the other; the collection is made if need be.
 
         ``rebuild`` makes it anew with today's models and chunk size, from these paths and every folder it was made
-        from; the old one answers until the new one is whole, and stays when the run is stopped.
+        from; the old one answers until the new one is whole, and stays when the run is stopped. Setting ``stop`` ends
+        the run within moments; its report says what was not reached, and further paths are not begun.
         """
         if not paths:
             raise ConfigError("nothing to ingest: name at least one folder or file")
         name = collection or self.settings.collection
         spending = await self._spending(None if rebuild else name)
         if rebuild and name in self.collections():
-            return await self._rebuild(name, [Path(path) for path in paths], spending, on_progress)
+            return await self._rebuild(name, [Path(path) for path in paths], spending, on_progress, stop)
         opened = await self._writable(name)
-        return [await self._ingest(Path(path), opened, spending, on_progress) for path in paths]
+        reports: list[IngestReport] = []
+        for path in paths:
+            if not (reports and _is_set(stop)):
+                reports.append(await self._ingest(Path(path), opened, spending, on_progress, stop=stop))
+        return reports
+
+    async def watch(
+        self,
+        *paths: Path | str,
+        collection: str | None = None,
+        on_progress: Callable[[IngestProgress], None] = lambda progress: None,
+        on_notice: Callable[[str], None] = lambda words: None,
+        stop: asyncio.Event | None = None,
+    ) -> AsyncGenerator[IngestReport, None]:
+        """Ingest folders or files, then follow them: yield the report of each run, until it is closed or ``stop`` set.
+
+        A burst of changes is one run, over what changed. ``on_notice`` is told in words what happens between runs: a
+        folder that went away, a collection that somebody else writes to. ``ingest.max_cost`` is for all runs together,
+        and ends the watch.
+        """
+        from ingest.watch import Watch
+
+        if not paths:
+            raise ConfigError("nothing to watch: name at least one folder or file")
+        name = collection or self.settings.collection
+        spending = await self._spending(name)
+        await self._writable(name)
+        ingested: dict[Path, Collection] = {}
+
+        async def one_run(path: Path, parts: Sequence[str], leave: frozenset[str]) -> IngestReport:
+            opened = self.collection(name)
+            if ingested.get(path) is not opened:  # the first run, or somebody has rebuilt the collection
+                parts, leave = (), frozenset()
+            report = await self._ingest(path, opened, spending, on_progress, stop=stop, parts=parts, leave=leave)
+            ingested[path] = opened
+            return report
+
+        watch = Watch(
+            [Path(path) for path in paths],
+            run=one_run,
+            rules=self.wiring.walk_rules(),
+            library=self.library.folder,
+            quiet_s=self.settings.ingest.watch_quiet_s,
+            poll_s=self.settings.ingest.watch_poll_s,
+            on_notice=on_notice,
+            is_over=lambda: spending.is_spent,
+            stop=stop,
+        )
+        async with aclosing(watch.reports()) as reports:
+            async for report in reports:
+                yield report
 
     async def ingest_by_batch(
         self,
@@ -371,6 +427,7 @@ class Footnote:
         paths: Sequence[Path],
         spending: Spending,
         on_progress: Callable[[IngestProgress], None],
+        stop: asyncio.Event | None,
     ) -> list[IngestReport]:
         """Make the collection anew under another name, then let it take the place of the old one."""
         from ingest.roots import all_roots
@@ -383,8 +440,12 @@ class Footnote:
         new = await self._create(new_name)
         uploads = self._uploads(old).resolve()
         there = [root for root in roots if root.exists()]
-        reports = [await self._ingest(root, new, spending, on_progress, alone=root == uploads) for root in there]
-        if not any(report.stopped for report in reports):
+        reports: list[IngestReport] = []
+        for root in there:
+            if not (reports and _is_set(stop)):
+                alone = root == uploads
+                reports.append(await self._ingest(root, new, spending, on_progress, alone=alone, stop=stop))
+        if not _is_set(stop) and not any(report.stopped for report in reports):
             reports += await asyncio.to_thread(self._gone, old, [root for root in roots if root not in there])
             library.supersede(name, by=new_name)
         return [replace(report, collection=name) for report in reports]
@@ -411,11 +472,22 @@ class Footnote:
         *,
         alone: bool = False,
         queue: TextQueue | None = None,
+        stop: asyncio.Event | None = None,
+        parts: Sequence[str] = (),
+        leave: Iterable[str] = (),
     ) -> IngestReport:
         from ingest.run import Intake, ingest
 
         library = self.library.folder
-        intake = Intake(path, library, self.wiring.walk_rules(), alone=alone, limits=self.wiring.reading_limits())
+        intake = Intake(
+            path,
+            library,
+            self.wiring.walk_rules(),
+            alone=alone,
+            limits=self.wiring.reading_limits(),
+            parts=tuple(parts),
+            leave=frozenset(leave),
+        )
         media = await self.wiring.media_readers()
         async with self._writing[collection.name]:  # uploads wait for each other; another process is an error
             return await ingest(
@@ -429,6 +501,7 @@ class Footnote:
                 readings=self.library.readings(create=True) if media else None,
                 spending=spending,
                 on_progress=on_progress,
+                stop=stop,
             )
 
     def _uploads(self, collection: Collection) -> Path:

@@ -214,10 +214,23 @@ class Collection:
         with self._database.reading() as connection:
             return store.place_at(connection, document_id, offset)
 
-    def ledger(self, root: str | None = None) -> dict[str, LedgerEntry]:
-        """Return what became of each input path, by path; of one ingested folder, or of all."""
+    def ledger(self, root: str | None = None, *, within: Sequence[str] | None = None) -> dict[str, LedgerEntry]:
+        """Return what became of each input path, by path; of one ingested folder, or of all.
+
+        ``within``: of these paths and what lies in them, which costs no more than they do.
+        """
         with self._database.reading() as connection:
-            return store.ledger(connection, root)
+            return store.ledger(connection, root, within)
+
+    def roots(self) -> set[str]:
+        """Return the ingested folders that there are files of, as the ledger names them."""
+        with self._database.reading() as connection:
+            return store.roots(connection)
+
+    def document_ids(self, *, within: Sequence[str] | None = None) -> set[str]:
+        """Return the ids of all documents, or of those that are or lie in these paths."""
+        with self._database.reading() as connection:
+            return store.document_ids(connection, within)
 
     def prefixes(self) -> dict[str, str]:
         """Return what the document ids of each ingested folder begin with, by folder as the ledger names it."""
@@ -251,6 +264,7 @@ class Collection:
         with self._database.reading() as connection:
             n_documents, n_chunks, n_tokens, n_unreadable, changed_at = store.counts(connection)
             states = dict(connection.execute("SELECT state, count(*) FROM ledger GROUP BY state ORDER BY state"))
+            n_with_warnings = store.n_with_warnings(connection)
             seq = store.last_position(connection).seq
             vectors = self._vector_leg.status(connection, n_expected=n_chunks - n_unreadable)
             keywords = self._keyword_leg.status(connection, n_expected=n_chunks)
@@ -274,6 +288,7 @@ class Collection:
             keywords=keywords,
             writer=WriterLock(self._folder, name=self.name).holder(),
             n_unsealed=unsealed,
+            n_with_warnings=n_with_warnings,
         )
 
     def check(self, *, deep: bool = True) -> list[str]:

@@ -120,9 +120,10 @@ class CollectionStatus:
     """A collection at a glance. Sizes are bytes on disk; ``changed_at`` is in Unix seconds, None before any change.
 
     ``n_unreadable`` counts the chunks that have no vector because the model cannot read them: keywords alone find
-    them. ``agrees`` is True when both derived indexes hold what SQLite holds, or are merely behind or absent and will
-    be caught up by the next search. ``n_unsealed`` documents and vectors were stored before there were checksums and
-    have none yet, at most; the next writers add them.
+    them; ``n_with_warnings`` the documents that their reader had something to say of. ``agrees`` is True when both
+    derived indexes hold what SQLite holds, or are merely behind or absent and will be caught up by the next search.
+    ``n_unsealed`` documents and vectors were stored before there were checksums and have none yet, at most; the next
+    writers add them.
     """
 
     name: str
@@ -139,6 +140,7 @@ class CollectionStatus:
     keywords: DerivedStatus
     writer: str | None
     n_unsealed: int = 0
+    n_with_warnings: int = 0
 
     @property
     def agrees(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from index.checksums import rows_checksum
 from index.database import REPLACE, sql_text
@@ -28,6 +29,7 @@ __all__ = [
     "counts",
     "document",
     "document_chunks",
+    "document_ids",
     "document_info",
     "documents",
     "entry",
@@ -35,10 +37,12 @@ __all__ = [
     "last_position",
     "ledger",
     "n_readable",
+    "n_with_warnings",
     "page_at",
     "place_at",
     "prefixes",
     "readable_rows",
+    "roots",
     "runs",
     "sample_addresses",
     "text",
@@ -240,13 +244,21 @@ def _page(connection: sqlite3.Connection, number: int, offset: int) -> Page | No
     return None if row is None else Page(*row)
 
 
-def ledger(connection: sqlite3.Connection, root: str | None) -> dict[str, LedgerEntry]:
-    """Return the ledger by path, of one root or of all."""
+def ledger(
+    connection: sqlite3.Connection, root: str | None, within: Sequence[str] | None = None
+) -> dict[str, LedgerEntry]:
+    """Return the ledger by path, of one root or of all; only these paths and what lies in them, where some are given.
+
+    Reading a part costs what the part does, however many entries there are.
+    """
     query = f"SELECT {ROW_COLUMNS['ledger']} FROM ledger"
-    if root is None:
+    found: Iterable[tuple[Any, ...]]
+    if root is not None:
+        found = connection.execute(f"{query} WHERE root = CAST(? AS TEXT) ORDER BY path", (sql_text(root),))
+    elif within is None:
         found = connection.execute(f"{query} ORDER BY path")
     else:
-        found = connection.execute(f"{query} WHERE root = CAST(? AS TEXT) ORDER BY path", (sql_text(root),))
+        found = _inside(connection, query, "path", within)
     return {row[0]: _entry(row) for row in found}
 
 
@@ -255,6 +267,20 @@ def entry(connection: sqlite3.Connection, path: str) -> LedgerEntry | None:
     query = f"SELECT {ROW_COLUMNS['ledger']} FROM ledger WHERE path = CAST(? AS TEXT)"
     row = connection.execute(query, (sql_text(path),)).fetchone()
     return None if row is None else _entry(row)
+
+
+def document_ids(connection: sqlite3.Connection, within: Sequence[str] | None = None) -> set[str]:
+    """Return the ids of all documents; only these paths and what lies in them, where some are given."""
+    query = "SELECT id FROM documents"
+    found: Iterable[tuple[str]] = (
+        connection.execute(query) if within is None else _inside(connection, query, "id", within)
+    )
+    return {document_id for (document_id,) in found}
+
+
+def roots(connection: sqlite3.Connection) -> set[str]:
+    """Return the ingested folders that the ledger knows files of."""
+    return {root for (root,) in connection.execute("SELECT DISTINCT root FROM ledger")}
 
 
 def prefixes(connection: sqlite3.Connection) -> dict[str, str]:
@@ -276,6 +302,12 @@ def counts(connection: sqlite3.Connection) -> Counts:
     return n_documents, n_chunks, n_tokens, unreadable, None if changed_at is None else float(changed_at[0])
 
 
+def n_with_warnings(connection: sqlite3.Connection) -> int:
+    """Return how many documents their reader had something to say of."""
+    query = "SELECT count(*) FROM documents WHERE warnings <> '[]'"
+    return int(connection.execute(query).fetchone()[0])
+
+
 def _meta(connection: sqlite3.Connection, key: str) -> str:
     return str(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
 
@@ -294,6 +326,17 @@ def _among(connection: sqlite3.Connection, query: str, rows: Iterable[int]) -> I
     for first in range(0, len(wanted), _PARAMETERS):
         some = wanted[first : first + _PARAMETERS]
         yield from connection.execute(query.format(",".join("?" * len(some))), some)
+
+
+def _inside(connection: sqlite3.Connection, query: str, column: str, within: Sequence[str]) -> Iterator[Any]:
+    """Yield the rows whose path is one of ``within`` or lies in it, by two searches of the column's index for each."""
+    for path in within:
+        whole = path.rstrip("/")
+        yield from connection.execute(f"{query} WHERE {column} = CAST(? AS TEXT)", (sql_text(whole),))
+        bounds = (sql_text(f"{whole}/"), sql_text(f"{whole}0"))  # "0" is the character after "/"
+        yield from connection.execute(
+            f"{query} WHERE {column} >= CAST(? AS TEXT) AND {column} < CAST(? AS TEXT)", bounds
+        )
 
 
 def _chunk(connection: sqlite3.Connection, record: _Row, whole: str | None = None) -> Chunk:

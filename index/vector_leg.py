@@ -33,7 +33,8 @@ _FORMAT = 1
 _BATCH = 4096  # rows read from the vector store at once
 _SAMPLE = 256  # chunks that tell what an unrelated one scores: its mean is then good to a sixteenth of its deviation
 _TRAINED_BY = 4096  # chunks that tell the centre of all, where they are too many to be looked at twice
-_SAVED_WHEN_BEHIND = 1000  # rows a reader catches up before it writes a new snapshot for the next process
+_SAVED_WHEN_BEHIND = 1000  # rows that are caught up before a new snapshot is written for the next process
+_SAVED_ANYWAY_BYTES = 16_000_000  # vectors that a writer saves after any change: one file must not cost all of them
 
 
 class VectorLeg:
@@ -50,6 +51,7 @@ class VectorLeg:
         self._index: FaissIndex | None = None
         self._position: Position | None = None
         self._saved: Position | None = None
+        self._n_unsaved = 0
         self._sample: tuple[Position | None, FloatArray] = (None, np.empty((0, space.dimensions), np.float32))
         self._updating = threading.Lock()
         self._lock = ReadersWriterLock()
@@ -91,6 +93,7 @@ class VectorLeg:
             if self._index is None:
                 self._load()
             n_rows = self._catch_up()
+            self._n_unsaved += n_rows
         if first_time and n_rows > _SAVED_WHEN_BEHIND:
             with suppress(CollectionError):  # a read-only folder or a full disk: it was a favour to the next process
                 self.save()
@@ -104,9 +107,15 @@ class VectorLeg:
         self.save()
 
     def save(self) -> None:
-        """Write a snapshot, unless the one on disk is of this position. Raises CollectionError."""
+        """Write a snapshot, unless the one on disk is of this position, or large and nearly so.
+
+        What it lacks is caught up by whoever loads it. Raises CollectionError.
+        """
         with self._updating, self._lock.reading():
             if self._index is None or self._position is None or self._position == self._saved:
+                return
+            is_large = len(self._index) * self._space.dimensions * 4 > _SAVED_ANYWAY_BYTES
+            if is_large and self._saved is not None and self._n_unsaved < _SAVED_WHEN_BEHIND:
                 return
             description = {
                 "format": _FORMAT,
@@ -124,7 +133,7 @@ class VectorLeg:
                     f"the vector index {self._path} cannot be written: {error}; free some disk space and check the"
                     " disk. The documents are stored, and the next search works without it"
                 ) from error
-            self._saved = self._position
+            self._saved, self._n_unsaved = self._position, 0
 
     def tidy(self) -> None:
         """Delete what processes that were killed left of their snapshots; for the writer, when it has written its own.

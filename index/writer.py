@@ -167,6 +167,10 @@ class Writer:
         with self._database.writing() as connection:
             insert_row(connection, "runs", (time.time(), report))
 
+    def leave_indexes(self) -> None:
+        """Leave it to the next search to bring the derived indexes up to date: whoever writes is in a hurry to end."""
+        self._finish = lambda: None
+
     def _check_open(self) -> None:
         if not self._open:
             raise ValueError("a Writer works inside its `with` block only")

@@ -70,6 +70,11 @@ class Spending:
         """What reading media has cost so far, where there is a limit."""
         return self._media_paid
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether a request was refused because of the limit: all that follow are, too."""
+        return self._refusal is not None
+
     def cost(self, n_tokens: int) -> float | None:
         """Return what tokens cost; None where the price is not known."""
         return self.price.cost(n_tokens) if self.price else None

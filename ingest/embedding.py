@@ -19,6 +19,7 @@ from ingest.learnt import LearntLimits
 from ingest.packing import pack
 from ingest.sending import EmbeddingStatus, EmbeddingStoppedError, PacedSender
 from ingest.settling import Settler, Text
+from ingest.stopping import to_the_end
 from ingest.together import Together
 from rag.contracts import Embedder
 from rag.errors import EmbeddingError
@@ -227,7 +228,7 @@ class EmbeddingQueue:
         self._n_storing += 1  # the endpoint need not wait for our disk
         self._dispatch()
         try:
-            await asyncio.to_thread(self._store.put, self._space, [item.address for item in batch], embeddings)
+            await to_the_end(self._store.put, self._space, [item.address for item in batch], embeddings)
         finally:
             self._n_storing -= 1
         for text in batch:

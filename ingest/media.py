@@ -126,7 +126,7 @@ class MediaTexts:
             else:
                 failures.append((want, outcome))
         texts |= await self._believed_refusals(failures)
-        await asyncio.to_thread(self._remember, wanted, {file, wanted.sha256}, texts)
+        await to_the_end(self._remember, wanted, {file, wanted.sha256}, texts)
         for want, error in sorted(failures, key=lambda failure: not isinstance(failure[1], MediaStoppedError)):
             if want not in texts:
                 raise _of_place(want, error)
@@ -162,7 +162,7 @@ class MediaTexts:
     async def _keep(self, reader: MediaReader, want: Want, text: MediaText) -> MediaText:
         assert want.medium is not None
         text = replace(text, reader=reader.profile.title)
-        await asyncio.to_thread(self._store.put, reader.profile.identity, want.kind, want.medium.address, text)
+        await to_the_end(self._store.put, reader.profile.identity, want.kind, want.medium.address, text)
         self._on_read(want.kind, reader.profile, text, is_new=True)
         return text
 

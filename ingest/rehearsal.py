@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 from index.collection import Collection
 from index.reading_store import ReadingStore
@@ -19,6 +17,7 @@ from ingest.embedding import Filled
 from ingest.isolation import Wanted
 from ingest.media import STAND_IN, KnownMedia, OnRead
 from ingest.packing import pack
+from ingest.roots import is_under
 from rag.contracts import MediaReader
 from rag.types import (
     Chunk,
@@ -30,17 +29,7 @@ from rag.types import (
     content_address,
 )
 
-__all__ = ["HasId", "Rehearsal", "RehearsedMedia", "RehearsedTexts", "n_requests"]
-
-
-class HasId(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    id: str
+__all__ = ["Rehearsal", "RehearsedMedia", "RehearsedTexts", "n_requests"]
 
 
 class Rehearsal:
@@ -53,14 +42,17 @@ class Rehearsal:
         self.name = name
         self.config = config
         self._ledger = {} if collection is None else collection.ledger()
-        self._held = set() if collection is None else {info.id for info in collection.documents()}
+        self._held = set() if collection is None else collection.document_ids()
         self._prefixes = {} if collection is None else collection.prefixes()
 
-    def ledger(self) -> dict[str, LedgerEntry]:
-        return dict(self._ledger)
+    def ledger(self, *, within: Sequence[str] | None = None) -> dict[str, LedgerEntry]:
+        return {path: entry for path, entry in self._ledger.items() if _is_within(path, within)}
 
-    def documents(self) -> Sequence[HasId]:
-        return [_Named(document_id) for document_id in sorted(self._held)]
+    def roots(self) -> set[str]:
+        return {entry.root for entry in self._ledger.values()}
+
+    def document_ids(self, *, within: Sequence[str] | None = None) -> set[str]:
+        return {document_id for document_id in self._held if _is_within(document_id, within)}
 
     def prefix_for(self, root: str) -> str:
         if root not in self._prefixes:
@@ -148,6 +140,10 @@ class RehearsedMedia:
             if is_new or text is not STAND_IN:
                 self.on_read(want.kind, reader.profile, text, is_new=is_new)
         return placed
+
+
+def _is_within(path: str, within: Sequence[str] | None) -> bool:
+    return within is None or any(is_under(path, part) for part in within)
 
 
 def n_requests(sizes: Sequence[int], limits: EmbeddingLimits) -> int:

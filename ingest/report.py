@@ -13,7 +13,7 @@ from rag.types import MediaKind, MediaText, MediaUsage
 __all__ = ["Change", "FileResult", "FileState", "IngestReport", "MediaCount"]
 
 FileState = Literal["indexed", "unchanged", "empty", "failed", "unsupported", "skipped"]
-Change = Literal["new", "changed", "renamed"]
+Change = Literal["new", "changed", "renamed", "removed"]
 
 STATES: tuple[FileState, ...] = ("indexed", "unchanged", "empty", "failed", "unsupported", "skipped")
 
@@ -22,9 +22,10 @@ STATES: tuple[FileState, ...] = ("indexed", "unchanged", "empty", "failed", "uns
 class FileResult:
     """The one state a path ended in.
 
-    ``change`` says how an indexed file differs from the last run; ``renamed_from`` names its former path. ``reason``
-    explains every state but indexed and unchanged. ``n_tokens`` are the tokens of its chunks; ``n_tokens_embedded``
-    those that were sent to the embedder now (the rest was known).
+    ``change`` says how an indexed file differs from the last run, or that a skipped one was a document until now, and
+    is removed; ``renamed_from`` names its former path. ``reason`` explains every state but indexed and unchanged.
+    ``n_tokens`` are the tokens of its chunks; ``n_tokens_embedded`` those that were sent to the embedder now (the rest
+    was known).
     """
 
     path: str
@@ -88,8 +89,10 @@ class IngestReport:
     read, have no vector, and are found by keywords only. ``n_texts_reused`` are the chunks of the files indexed now
     whose vectors were paid for before, or by another chunk of this run, and ``n_tokens_reused`` their tokens; both are
     0 for a run by batches, which cannot tell them from what a batch has paid for. ``media`` is what was read of pages,
-    pictures and recordings. ``embedding_cost`` is what the embedded tokens cost, and ``cost`` all of it; None where a
-    price is not known. ``currency`` is "" where nothing but embedded models and programs worked.
+    pictures and recordings. ``embedding_cost`` is what the embedded tokens cost, ``cost`` all of it, and ``saved`` what
+    those reused would have; None where a price is not known. ``currency`` is "" where nothing but embedded models and
+    programs worked. ``prefix`` is what the paths begin with, beside their place below ``root``: "" in the first folder
+    of a collection.
     ``stopped`` is the reason why the run ended before all files were read ("" otherwise); files it did not reach are
     listed as failed and retriable.
     """
@@ -109,6 +112,8 @@ class IngestReport:
     currency: str = ""
     media: tuple[MediaCount, ...] = ()
     embedding_cost: float | None = None
+    saved: float | None = None
+    prefix: str = ""
 
     @property
     def counts(self) -> Mapping[FileState, int]:
@@ -119,6 +124,11 @@ class IngestReport:
     @property
     def failed(self) -> tuple[FileResult, ...]:
         return tuple(file for file in self.files if file.state == "failed")
+
+    @property
+    def changed(self) -> bool:
+        """Whether the run did anything, or should have: not so where every file was as it was."""
+        return bool(self.removed or self.stopped or any(file.state in ("indexed", "failed") for file in self.files))
 
     @property
     def exit_code(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rag.errors import DocumentReadError
@@ -14,19 +14,32 @@ __all__ = ["Scope", "all_roots", "folder_of", "is_under", "is_under_any", "scope
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The folder that names the documents, and the part of it ("" is all) that a run looks at.
+    """The folder that names the documents, and the parts of it (none: all of it) that a run looks at.
 
     ``key`` is how the collection remembers the folder. ``absorbed`` are the keys of folders inside it that were
-    ingested by themselves before: their documents become this folder's, under new names and at no cost.
+    ingested by themselves before: their documents become this folder's, under new names and at no cost. ``leave`` are
+    paths that a run neither reads nor misses.
     """
 
     root: Path
     key: str
-    part: str = ""
+    parts: tuple[str, ...] = ()
     absorbed: frozenset[str] = frozenset()
+    leave: frozenset[str] = frozenset()
 
     def holds(self, path: str) -> bool:
-        return not self.part or is_under(path, self.part)
+        if self.parts and not any(is_under(path, part) for part in self.parts):
+            return False
+        return not self.leave or not any(is_under(path, left) for left in self.leave)
+
+    def narrowed(self, parts: Iterable[str], *, leave: Iterable[str] = ()) -> Scope:
+        """Return the scope of a run that looks only at ``parts``; paths are relative to the path that was ingested."""
+        base = f"{self.parts[0]}/" if self.parts else ""
+        narrow = tuple(base + part for part in parts)
+        left = frozenset(base + path for path in leave)
+        if not narrow:
+            return replace(self, leave=left)
+        return replace(self, parts=narrow, absorbed=frozenset(), leave=left)
 
 
 def scope_of(path: Path, *, library: Path, known: Iterable[str], alone: bool = False) -> Scope:
@@ -44,11 +57,11 @@ def scope_of(path: Path, *, library: Path, known: Iterable[str], alone: bool = F
     folders = {folder_of(key, library=library): key for key in keys}
     for root in (path,) if alone else (path, *path.parents):
         if root in folders:
-            part = "" if root == path else path.relative_to(root).as_posix()
-            inside = frozenset() if part else _inside(root, folders, library)
-            return Scope(root, folders[root], part, inside)
+            parts = () if root == path else (path.relative_to(root).as_posix(),)
+            inside = frozenset() if parts else _inside(root, folders, library)
+            return Scope(root, folders[root], parts, inside)
     if path.is_file():
-        return Scope(path.parent, _key(path.parent, library), path.name)
+        return Scope(path.parent, _key(path.parent, library), (path.name,))
     return Scope(path, _key(path, library), absorbed=frozenset() if alone else _inside(path, folders, library))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,13 @@ from ingest.rehearsal import Rehearsal, RehearsedMedia, RehearsedTexts
 from ingest.report import Change, FileResult, FileState, IngestReport
 from ingest.roots import Scope, scope_of
 from ingest.sources import WalkRules
+from ingest.stopping import to_the_end, unless_stopped
 from ingest.survey import Survey
 from ingest.tally import IngestProgress, Tally
 from ingest.together import Together
 from rag.contracts import Embedder, MediaReader, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, MediaError, RagError, UnsupportedFormatError
+from rag.local.embedder import LOCAL_MODEL
 from rag.types import Chunk, Document, EmbeddingLimits, MediaKind
 
 __all__ = ["Intake", "TextQueue", "ingest", "rehearse"]
@@ -95,7 +97,8 @@ class Intake:
 
     ``library`` is the folder that holds the collection: it is never read, and roots beside it are remembered relative
     to it. ``alone`` keeps ``path`` apart from a known folder that it lies in. ``limits`` are what reading one file may
-    take.
+    take. ``parts`` are the only paths in the folder that the run looks at, and ``leave`` those that it leaves as they
+    are, both relative to it.
     """
 
     path: Path
@@ -103,11 +106,13 @@ class Intake:
     rules: WalkRules
     alone: bool = False
     limits: ReadingLimits | None = None
+    parts: tuple[str, ...] = ()
+    leave: frozenset[str] = frozenset()
 
-    def scope(self, ledger: Mapping[str, LedgerEntry]) -> Scope:
-        """Return the folder that names the documents, and the part of it that is looked at."""
-        known = {entry.root for entry in ledger.values()}
-        return scope_of(self.path, library=self.library, known=known, alone=self.alone)
+    def scope(self, known: Iterable[str]) -> Scope:
+        """Return the folder that names the documents, and the parts of it that are looked at."""
+        scope = scope_of(self.path, library=self.library, known=known, alone=self.alone)
+        return scope.narrowed(self.parts, leave=self.leave) if self.parts or self.leave else scope
 
 
 async def ingest(
@@ -122,6 +127,7 @@ async def ingest(
     readings: ReadingStore | None = None,
     spending: Spending | None = None,
     on_progress: Callable[[IngestProgress], None] = lambda progress: None,
+    stop: asyncio.Event | None = None,
 ) -> IngestReport:
     """Bring ``collection`` in step with the files of ``intake`` (a folder, or one file) and report on each.
 
@@ -130,14 +136,15 @@ async def ingest(
     ``spending`` is the price, and the limit on what is embedded at once; several runs may share it.
 
     Raises CollectionLockedError when somebody else writes, RagError when the root is missing or the disk is full; a
-    file that fails is in the report. Cancelling it stops cleanly: documents and vectors stored so far stay.
+    file that fails is in the report. Cancelling it stops cleanly: documents and vectors stored so far stay. Setting
+    ``stop`` does too, at once, and gives the report, in which files that were not reached are failed and retriable.
     """
     started = time.monotonic()
     spending = spending or Spending(None)
     tally = Tally(spending, on_progress)
     limits = embedder.profile.limits
     with collection.writer(f"rag ingest {intake.path}") as writer:
-        scope = intake.scope(collection.ledger())
+        scope = intake.scope(collection.roots())
         async with AsyncExitStack() as stack:
             texts = _media_texts(spending.metered_media(media or {}), readings, tally)
             if texts is not None:
@@ -146,16 +153,23 @@ async def ingest(
                 own = _embedding_queue(collection, vectors, spending.metered(embedder, tokenizer), tokenizer, tally)
                 stack.push_async_callback(own.aclose)
                 queue = own
+            await stack.enter_async_context(tally.telling())
             readers = stack.enter_context(
                 IsolatedReaders(intake.limits, served=served_kinds(texts.profiles) if texts else ())
             )
             survey = Survey(scope, collection, writer, tally, readers)
             run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits, texts)
-            await run.execute(_without(intake.library, scope.root, intake.rules))
+            if not await unless_stopped(run.execute(intake.rules.without(intake.library, scope.root)), stop):
+                run.interrupt()
+            tally.phase = "finishing"
+            tally.tell(always=True)
+            if not await unless_stopped(asyncio.to_thread(collection.refresh), stop):
+                writer.leave_indexes()
         report = tally.report(str(scope.root), collection.name, time.monotonic() - started)
-        kept = {name: getattr(report, name) for name in _KEPT}
-        media_read = [count.to_json() for count in report.media]
-        writer.record_run({"root": scope.key, "counts": dict(report.counts), **kept, "media": media_read})
+        if report.changed or not intake.parts:  # a look at a part that found nothing is no event in its history
+            kept = {name: getattr(report, name) for name in _KEPT}
+            media_read = [count.to_json() for count in report.media]
+            writer.record_run({"root": scope.key, "counts": dict(report.counts), **kept, "media": media_read})
     return report
 
 
@@ -183,10 +197,13 @@ async def rehearse(
     if media is not None:
         media.on_read = tally.media_read
     with IsolatedReaders(intake.limits, served=served_kinds(media.profiles) if media else ()) as readers:
-        scope = intake.scope(rehearsal.ledger())
+        scope = intake.scope(rehearsal.roots())
         survey = Survey(scope, rehearsal, rehearsal, tally, readers)
         run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits, media)
-        await run.execute(_without(intake.library, scope.root, intake.rules))
+        async with tally.telling():
+            await run.execute(intake.rules.without(intake.library, scope.root))
+            tally.phase = "finishing"
+            tally.tell(always=True)
     return tally.report(str(scope.root), rehearsal.name, time.monotonic() - started)
 
 
@@ -203,7 +220,7 @@ def _embedding_queue(
         learnt=vectors.path.with_name("endpoints.json"),
         count_tokens=tokenizer.count,
     )
-    tally.embedding = queue.status
+    tally.embeds_with(queue.status, on="embedded model" if embedder.profile.model == LOCAL_MODEL else "endpoint")
     return queue
 
 
@@ -213,14 +230,6 @@ def _media_texts(
     if not media or readings is None:
         return None
     return MediaTexts(media, readings, on_read=tally.media_read, on_pause=tally.tell)
-
-
-def _without(library: Path, root: Path, rules: WalkRules) -> WalkRules:
-    """Return the rules that also leave out the library, where it lies in the folder that is read."""
-    library = library.resolve()
-    if library == root or not library.is_relative_to(root):
-        return rules
-    return dataclasses.replace(rules, exclude=(*rules.exclude, f"/{library.relative_to(root).as_posix()}/"))
 
 
 class _Gate:
@@ -269,10 +278,18 @@ class _Run:
         self._reading_media = asyncio.Semaphore(MAX_FILES_WITH_MEDIA)
         self._writing = asyncio.Lock()
         self._store = Together(writer.replace_all, lock=self._writing)
+        self._work: tuple[Work, ...] = ()
 
     async def execute(self, rules: WalkRules) -> None:
         served = list(self._media.profiles) if self._media else []
-        plan = await asyncio.to_thread(self._survey.plan, rules, served=served)
+        try:
+            plan = await asyncio.to_thread(self._survey.plan, rules, served=served)
+        except asyncio.CancelledError:
+            self._survey.cancel()
+            raise
+        self._work = plan.work
+        self._tally.n_bytes = sum(work.found.size for work in plan.work)
+        self._tally.phase = "working"
         self._readers.announce(self._to_read(work) for work in plan.work)
         try:
             async with asyncio.TaskGroup() as group:
@@ -283,7 +300,17 @@ class _Run:
         except* RagError as errors:
             raise errors.exceptions[0] from None
         if not self._tally.stopped:
-            await asyncio.to_thread(self._survey.remove, plan.remove)
+            await to_the_end(self._survey.remove, plan.remove)
+
+    def interrupt(self) -> None:
+        """Note that a run was cancelled because somebody wished it: what it had before it was not reached."""
+        self._tally.stopped = self._tally.stopped or "interrupted"
+        for work in self._work:
+            if work.found.id not in self._tally.files:
+                self._not_reached(work)
+
+    def _not_reached(self, work: Work) -> None:
+        self._tally.done(FileResult(work.found.id, "failed", f"not reached: {self._tally.stopped}", retriable=True))
 
     def _look_at_some(
         self, works: Iterator[Work], tell: Callable[[Callable[[str], None], str], object]
@@ -317,7 +344,8 @@ class _Run:
 
     def _outcome(self, work: Work, file: ToRead) -> _Outcome:
         try:
-            document = self._readers.read(file)
+            with self._tally.reading(work.found.id, 0 if file.known else file.size):
+                document = self._readers.read(file)
         except DocumentReadError as error:
             return error
         if isinstance(document, Wanted):
@@ -330,7 +358,7 @@ class _Run:
         """Record what came of a file; what it wants to have read or embedded is begun, as soon as there is room."""
         work, file = looked.work, looked.file
         if file is None or looked.outcome is None:
-            self._tally.done(FileResult(work.found.id, "failed", f"not reached: {self._tally.stopped}", retriable=True))
+            self._not_reached(work)
             return
         for known in file.known:
             assert self._media is not None
@@ -355,7 +383,7 @@ class _Run:
         elif isinstance(outcome, Wanted):
             return outcome
         else:
-            self._tally.n_chunks += len(outcome.chunks)
+            self._tally.cut(len(outcome.chunks), outcome.n_tokens)
             if n_unread:
                 return outcome.without(n_unread)
             if outcome.chunks:
@@ -370,7 +398,8 @@ class _Run:
         n_unread = 0
         try:
             while isinstance(left, Wanted):
-                texts = await self._media.texts(left, file=work.sha256)
+                with self._tally.waiting("reader of media", work.found.id):
+                    texts = await self._media.texts(left, file=work.sha256)
                 n_unread += sum(placed.text is STAND_IN for placed in texts)
                 file = self._readers.again(file, left, texts)
                 outcome = await asyncio.to_thread(self._outcome, work, file)
@@ -392,6 +421,7 @@ class _Run:
         except EmbeddingError as error:
             if isinstance(error, EmbeddingStoppedError):
                 self._tally.stopped = str(error)
+            self._tally.given_up(len(prepared.chunks))
             await self._close(prepared.work, "failed", str(error), retriable=True)
         else:
             await self._write(prepared, filled)
@@ -414,7 +444,8 @@ class _Run:
             warnings=document.warnings,
         )
         entry = self._entry(work, result, document)
-        error = await self._store(Replacement(document, prepared.chunks, entry, work.renamed_from))
+        with self._tally.waiting("disk", document.id):
+            error = await self._store(Replacement(document, prepared.chunks, entry, work.renamed_from))
         if error is not None:
             raise error
         self._tally.reused(len(prepared.chunks) - filled.n_texts, prepared.n_tokens - filled.n_tokens)
@@ -442,7 +473,7 @@ class _Run:
         result = FileResult(work.found.id, state, reason, retriable=retriable, warnings=warnings, n_pages=n_pages)
         entry = self._entry(work, result, document)
         async with self._writing:
-            await asyncio.to_thread(self._writer.record, entry, drop_document=drop_document)
+            await to_the_end(self._writer.record, entry, drop_document=drop_document)
         self._tally.done(result)
 
     def _entry(self, work: Work, result: FileResult, document: Document | None) -> LedgerEntry:

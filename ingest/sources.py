@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ __all__ = [
     "Enter",
     "Found",
     "Item",
+    "NameRules",
     "Settled",
     "Sieve",
     "Skipped",
@@ -38,6 +39,11 @@ DEFAULT_IGNORES = (
     *("*.lock", "package-lock.json", "pnpm-lock.yaml", "go.sum"),  # lock files: long, and nobody asks about them
     *("~$*", "*~", "*.swp", "*.tmp", "*.part", "*.crdownload", "Thumbs.db", "desktop.ini"),  # half-written, desktop
 )
+
+
+_Ignores = tuple[tuple[str, IgnoreRules], ...]
+"""Ignore rules from the root downwards, each with the id prefix of the folder they stand in."""
+_DEFAULTS: _Ignores = (("", IgnoreRules(DEFAULT_IGNORES, where="built-in rules")),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,13 @@ class WalkRules:
     def __post_init__(self) -> None:
         if self.max_bytes < 1:
             raise ValueError(f"max_bytes must be at least 1, got {self.max_bytes}")
+
+    def without(self, library: Path, root: Path) -> WalkRules:
+        """Return the rules for a walk through ``root`` that also leave out the library, where it lies in there."""
+        library = library.resolve()
+        if library == root or not library.is_relative_to(root):
+            return self
+        return replace(self, exclude=(*self.exclude, f"/{library.relative_to(root).as_posix()}/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +133,17 @@ class Sieve:
         return self.judge(entry_id.rpartition("/")[2], entry_id, self.ignores, is_folder)
 
 
-_Ignores = tuple[tuple[str, IgnoreRules], ...]
-"""The ignore rules that hold in a folder: (id prefix of the folder they stand in, rules)."""
-
 Enter = Callable[[Found, Sieve], Iterable[Item]]
 """Yields what is in an archive."""
 
 
-def walk(root: Path, *, rules: WalkRules | None = None, enter: Enter | None = None) -> Iterator[Item]:
+def walk(
+    root: Path, *, rules: WalkRules | None = None, parts: Iterable[str] = (), enter: Enter | None = None
+) -> Iterator[Item]:
     """Yield every path under ``root`` once, in the order of its parts' code points.
 
-    Archives are folders where ``enter`` opens them, else files.
+    Archives are folders where ``enter`` opens them, else files. With ``parts``, only those paths and what lies in them,
+    and a skipped folder that they lie in; the folders on the way to them are listed, others are not touched.
 
     A file as root is taken as it is, whatever its name. Ignore rules: those built in, then ``.ragignore`` files from
     the root downwards, the last that speaks wins; a folder that is ignored is not entered. A symbolic link to a file is
@@ -147,14 +160,69 @@ def walk(root: Path, *, rules: WalkRules | None = None, enter: Enter | None = No
             f"cannot read {str(root)!r}: {_cause(error)}; check the path, it must be a folder or a file", retriable=True
         ) from error
     if stat.S_ISDIR(status.st_mode):
-        return _Walk(root, rules, enter).items()
+        return _Walk(root, rules, _wanted(parts), enter).items()
     return iter([_file(root, root.name, status, rules)])
 
 
-class _Walk:
-    """One walk through one folder."""
+class NameRules:
+    """Tells of a path, without a walk, whether its name or that of a folder above leaves it out of one.
 
-    def __init__(self, root: Path, rules: WalkRules, enter: Enter | None) -> None:
+    Looks at no file but ``.ragignore``, and at each of those once: for a moment's questions, not for keeps.
+    """
+
+    def __init__(self, root: Path, rules: WalkRules) -> None:
+        self._root = root
+        self._walk = _Walk(root, rules, None, None)
+        self._folders: dict[str, _Ignores | None] = {"": self._rules_in("", _DEFAULTS)}
+
+    def leaves_out(self, entry_id: str, *, is_folder: bool = False) -> bool:
+        """Return whether a path, relative to the root, is left out. Raises ConfigError as a walk does."""
+        above, _, name = entry_id.rpartition("/")
+        ignores = self._folder(above)
+        return ignores is None or bool(self._walk.reason_to_skip(name, entry_id, ignores, is_folder=is_folder))
+
+    def _folder(self, folder: str) -> _Ignores | None:
+        """Return the ignore rules that hold in a folder, None where it is left out."""
+        if folder not in self._folders:
+            above, _, name = folder.rpartition("/")
+            ignores = self._folder(above)
+            if ignores is None or self._walk.reason_to_skip(name, folder, ignores, is_folder=True):
+                self._folders[folder] = None
+            else:
+                self._folders[folder] = self._rules_in(f"{folder}/", ignores)
+        return self._folders[folder]
+
+    def _rules_in(self, prefix: str, ignores: _Ignores) -> _Ignores:
+        path = self._root / prefix / IGNORE_FILE
+        return (*ignores, (prefix, _ignore_file(path, prefix + IGNORE_FILE))) if path.is_file() else ignores
+
+
+class _Wanted(dict[str, "_Wanted | None"]):
+    """The names of a folder that are wanted, and what of each: None is all of it."""
+
+
+def _wanted(parts: Iterable[str]) -> _Wanted | None:
+    """Return paths as a tree of names; None, which is everything, where there are none.
+
+    >>> _wanted(["a/b", "a/c", "d/e", "d"])
+    {'a': {'b': None, 'c': None}, 'd': None}
+    """
+    tree = _Wanted()
+    for part in sorted(parts, key=len, reverse=True):  # the shortest last: it has the last word
+        *above, name = part.split("/")
+        at: _Wanted | None = tree
+        for folder in above:
+            at = at.setdefault(folder, _Wanted()) if at is not None else None
+        if at is not None:
+            at[name] = None
+    return tree or None
+
+
+class _Walk:
+    """One walk through one folder, or through what is wanted of it."""
+
+    def __init__(self, root: Path, rules: WalkRules, wanted: _Wanted | None, enter: Enter | None) -> None:
+        self._wanted = wanted
         self._root = root
         self._enter = enter
         self._real_root = root.resolve()
@@ -165,22 +233,21 @@ class _Walk:
 
     def items(self) -> Iterator[Item]:
         """Walk depth first with a stack of our own: folders can be nested deeper than Python's recursion allows."""
-        defaults = ("", IgnoreRules(DEFAULT_IGNORES, where="built-in rules"))
-        stack = [iter(self._entries(self._root, "", (defaults,)))]
+        stack = [iter(self._entries(self._root, "", _DEFAULTS, self._wanted))]
         while stack:
             entry = next(stack[-1], None)
             if entry is None:
                 stack.pop()
             elif isinstance(entry, _Folder):
-                stack.append(iter(self._entries(entry.path, entry.id + "/", entry.ignores)))
+                stack.append(iter(self._entries(entry.path, entry.id + "/", entry.ignores, entry.wanted)))
             elif isinstance(entry, _Archive):
                 assert self._enter is not None
-                yield from self._enter(entry.file, Sieve(self._reason_to_skip, entry.ignores))
+                yield from self._enter(entry.file, Sieve(self.reason_to_skip, entry.ignores))
             else:
                 yield entry
 
     def _entries(
-        self, folder: Path, prefix: str, ignores: _Ignores
+        self, folder: Path, prefix: str, ignores: _Ignores, wanted: _Wanted | None
     ) -> Iterator[Found | Skipped | Unreadable | _Folder | _Archive]:
         try:
             status = folder.stat()
@@ -196,10 +263,12 @@ class _Walk:
         self._visited.add((status.st_dev, status.st_ino))
         if IGNORE_FILE in names:
             ignores = (*ignores, (prefix, _ignore_file(folder / IGNORE_FILE, prefix + IGNORE_FILE)))
-        for name in names:
-            yield self._entry(folder / name, prefix + name, ignores)
+        for name in names if wanted is None else [name for name in names if name in wanted]:
+            yield self._entry(folder / name, prefix + name, ignores, None if wanted is None else wanted[name])
 
-    def _entry(self, path: Path, entry_id: str, ignores: _Ignores) -> Found | Skipped | Unreadable | _Folder | _Archive:
+    def _entry(
+        self, path: Path, entry_id: str, ignores: _Ignores, wanted: _Wanted | None
+    ) -> Found | Skipped | Unreadable | _Folder | _Archive:
         try:
             entry_id.encode("utf-8")
         except UnicodeEncodeError:
@@ -218,16 +287,16 @@ class _Walk:
         is_folder = stat.S_ISDIR(status.st_mode)
         is_archive = not is_folder and self._enter is not None and archive_kind(path.name) is not None
         shown = entry_id + "/" if is_folder else entry_id
-        if reason := self._reason_to_skip(path.name, entry_id, ignores, is_folder or is_archive):
+        if reason := self.reason_to_skip(path.name, entry_id, ignores, is_folder or is_archive):
             return Skipped(shown, reason)
         if is_link and (reason := self._reason_not_to_follow(path, status, is_folder=is_folder)):
             return Skipped(shown, reason)
         if is_folder:
-            return _Folder(path, entry_id, ignores)
+            return _Folder(path, entry_id, ignores, wanted)
         file = _file(path, entry_id, status, self._rules)
         return _Archive(file, ignores) if is_archive and isinstance(file, Found) else file
 
-    def _reason_to_skip(self, name: str, entry_id: str, ignores: _Ignores, is_folder: bool) -> str:
+    def reason_to_skip(self, name: str, entry_id: str, ignores: _Ignores, is_folder: bool) -> str:
         """Return the rule that leaves an entry out, or nothing."""
         if name.startswith(".") and (name in (".git", IGNORE_FILE) or not self._rules.hidden):
             return "hidden: the name begins with a dot"
@@ -268,6 +337,7 @@ class _Folder:
     path: Path
     id: str
     ignores: _Ignores
+    wanted: _Wanted | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 import time
@@ -18,7 +19,7 @@ from ingest.isolation import IsolatedReaders
 from ingest.plan import Known, Plan, file_stamps, plan_changes, reader_today, triage
 from ingest.readers import reader_name
 from ingest.rehearsal import Rehearsal
-from ingest.report import FileResult, FileState
+from ingest.report import Change, FileResult, FileState
 from ingest.roots import Scope, is_under_any
 from ingest.sources import Found, Item, Settled, Sieve, Skipped, Unreadable, WalkRules, walk
 from ingest.tally import Tally
@@ -53,14 +54,23 @@ class Survey:
         self._readers = readers
         self._archives = Archives(readers, max_bytes=0)
         self._prefix = ""
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """End a ``plan`` that another thread is at, as soon as it comes to the next file."""
+        self._cancelled = True
 
     def plan(self, rules: WalkRules, *, served: Kinds[MediaKind] = ()) -> Plan:
         """Walk, compare with the ledger, and return what is to be done. ``served`` are the media that can be read."""
-        everything = self._collection.ledger()
-        self.held = {info.id for info in self._collection.documents()}
+        prefix = self._writer.prefix_for(self.root)
+        self._prefix = self._tally.prefix = f"{prefix}/" if prefix else ""
+        within = [self._prefix + part for part in self._scope.parts] or None
+        everything = self._collection.ledger(within=within)
+        self.held = self._collection.document_ids(within=within)
         ledger = {path: entry for path, entry in everything.items() if self._is_ours(entry)}
         found: list[Found] = []
         out_of_sight: set[str] = set()
+        root_before = self._root_identity()
         for item in self._seen(rules, ledger):
             taken = everything.get(item.id)
             if taken is not None and not self._is_ours(taken):
@@ -75,11 +85,17 @@ class Survey:
             else:
                 self._fail(item.id, item.reason, retriable=isinstance(item, Unreadable) or item.retriable)
                 out_of_sight.add(item.id)
+        if self._root_identity() != root_before:
+            raise DocumentReadError(
+                f"{str(self._scope.root)!r} was replaced or unmounted while it was looked through; run it again",
+                retriable=True,
+            )
         readers = {
             file.id: reader_today(reader_name(file.name), ledger[file.id].reader if file.id in ledger else "", served)
             for file in found
         }
         known, unsure = triage(found, ledger, readers)
+        self._tally.phase, self._tally.n_to_compare = "comparing", len(unsure)
         hashed = list(self._hashed(unsure))
         keep = {path for path in ledger if is_under_any(path, out_of_sight)}
         keep |= {path for path in ledger if not self._covers(path)} | set(self._tally.files)
@@ -91,8 +107,6 @@ class Survey:
 
     def _seen(self, rules: WalkRules, ledger: Mapping[str, LedgerEntry]) -> Iterable[Item]:
         """Yield what the scope holds, under the ids it has in the collection."""
-        prefix = self._writer.prefix_for(self.root)
-        self._prefix = f"{prefix}/" if prefix else ""
         self._archives = Archives(self._readers, max_bytes=rules.max_bytes, prefix=self._prefix)
         unchanged = file_stamps(ledger)
 
@@ -102,9 +116,23 @@ class Survey:
             is_new = (archive.mtime_ns, archive.ctime_ns, archive.inode) not in unchanged
             return self._archives.enter(archive, sieve, hashed=is_new)
 
-        for item in walk(self._scope.root, rules=rules, enter=enter):
+        for item in walk(self._scope.root, rules=rules, parts=self._scope.parts, enter=enter):
+            self._check_wanted()
+            self._tally.n_seen += 1
             if self._scope.holds(item.id):
                 yield dataclasses.replace(item, id=self._prefix + item.id)
+
+    def _root_identity(self) -> tuple[int, int] | None:
+        """Return what tells the folder from what a mount leaves behind: all in it would seem to be gone."""
+        try:
+            status = self._scope.root.stat()
+        except OSError:  # the walk says so
+            return None
+        return status.st_dev, status.st_ino
+
+    def _check_wanted(self) -> None:
+        if self._cancelled:
+            raise asyncio.CancelledError("nobody waits for the plan any more")
 
     def _covers(self, path: str) -> bool:
         return self._scope.holds(path.removeprefix(self._prefix))
@@ -114,6 +142,9 @@ class Survey:
 
     def _hashed(self, files: Iterable[Found]) -> Iterable[tuple[Found, str]]:
         for file in files:
+            self._check_wanted()
+            self._tally.n_compared += 1
+            self._tally.path = file.id
             try:
                 yield file, self._archives.sha256(file) if file.member else _sha256(file.path)
             except DocumentReadError as error:
@@ -126,7 +157,8 @@ class Survey:
         if before is None or (before.root, before.state, before.reason) != (self.root, state, reason):
             entry = LedgerEntry(path=path, root=self.root, state=state, reason=reason)
             self._writer.record(entry, drop_document=True)
-        self._tally.done(FileResult(path, state, reason))
+        change: Change | None = "removed" if path in self.held else None
+        self._tally.done(FileResult(path, state, reason, change=change))
 
     def _note_known(self, item: Known) -> None:
         entry = item.entry

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from ingest.stopping import to_the_end
+
 __all__ = ["Together"]
 
 Item = TypeVar("Item")
@@ -58,7 +60,7 @@ class Together(Generic[Item, Outcome]):
     async def _take_turns(self) -> None:
         turns = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
         try:
-            outcomes = await asyncio.to_thread(self._call, [turn.item for turn in turns])
+            outcomes = await to_the_end(self._call, [turn.item for turn in turns])
             for turn, outcome in zip(turns, outcomes, strict=True):
                 turn.outcome = outcome
         except BaseException as error:

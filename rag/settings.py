@@ -251,12 +251,20 @@ class IngestOptions:
     """globs of the only paths to read; empty is all"""
     exclude: tuple[str, ...] = ()
     """globs of paths to leave out"""
+    watch_quiet_s: float = 1.0
+    """seconds that a folder that is watched, and each file in it, must be quiet before it is read"""
+    watch_poll_s: float | None = None
+    """seconds between looks at every file of a folder that is watched; unset: only where the system tells nobody of
+    changes, as on network drives (10)"""
     max_cost: float | None = None
     """money an ingest may spend on models, in the currency of the price; it ends before exceeding it"""
 
     def __post_init__(self) -> None:
         _require(self.parse_timeout_s > 0, "parse_timeout_s", self.parse_timeout_s, "a number above 0")
         _require(self.parse_memory_mb >= 64, "parse_memory_mb", self.parse_memory_mb, "a whole number from 64")
+        _require(0 < self.watch_quiet_s < math.inf, "watch_quiet_s", self.watch_quiet_s, "a number above 0")
+        poll_s = self.watch_poll_s
+        _require(poll_s is None or 0.1 <= poll_s < math.inf, "watch_poll_s", poll_s, "a number from 0.1")
         _require(self.max_cost is None or 0 <= self.max_cost < math.inf, "max_cost", self.max_cost, "a number from 0")
 
 

@@ -26,6 +26,7 @@ from api.footnote import Footnote
 from ingest.cost import IngestEstimate
 from ingest.readers.dispatch import READERS
 from ingest.report import FileResult, IngestReport, MediaCount
+from ingest.tally import IngestProgress, Waiting
 from rag import errors, settings, types
 from rag.errors import ConfigError
 from rag.gateway.providers import CHECKED, PROVIDERS, ChatQuirks, Provider
@@ -408,7 +409,8 @@ def call(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     for argument in ast.walk(taken):
         if isinstance(argument, ast.arg):
             argument.annotation = None
-    is_stream = "Iterator" in ast.unparse(function.returns or ast.Constant(""))
+    returned = ast.unparse(function.returns or ast.Constant(""))
+    is_stream = "Iterator" in returned or "AsyncGenerator" in returned
     wait = "async for … in " if is_stream else "await " if isinstance(function, ast.AsyncFunctionDef) else ""
     return f"{wait}{function.name}({ast.unparse(taken)})"
 
@@ -452,7 +454,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "answers": lambda: data_part(types.Answer, types.Citation, types.Source, types.Usage),
     "events": lambda: data_part(types.Retrieved, types.Moderated, types.TextDelta),
     "hits": lambda: data_part(types.Retrieval, types.Hit, types.Chunk),
-    "reports": lambda: data_part(IngestReport, FileResult, MediaCount, IngestEstimate),
+    "reports": lambda: data_part(IngestReport, FileResult, MediaCount, IngestEstimate, IngestProgress, Waiting),
     "usage-prices": usage_prices_part,
     "benchmarks": benchmarks_part,
 }

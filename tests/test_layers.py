@@ -35,6 +35,7 @@ OWNED = {
     "PIL",
     "filelock",
     "rich",
+    "watchfiles",
     "uvicorn",
 }
 WEB = {"fastapi", "starlette", "pydantic"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from api.cli.output import file_lines, media_line
+from api.cli.listing import listed
+from api.cli.output import duration, media_line
 from ingest.cost import IngestEstimate
 from rag.prices import money, money_or_unknown
 
@@ -19,11 +20,7 @@ def estimate_lines(estimate: IngestEstimate, *, verbose: bool = False) -> Iterab
     states = [f"{n:,} {state}" for state, n in report.counts.items() if n and state != "indexed"]
     removed = f"; {len(report.removed):,} to be removed" if report.removed else ""
     yield f"{len(report.files):,} files: {', '.join([*changes, *states]) or 'none'}{removed}"
-    for file in report.files:
-        if verbose or file.warnings or file.state in ("failed", "empty", "unsupported"):
-            yield from file_lines(file)
-    for path in report.removed:
-        yield f"  removed      {path}"
+    yield from listed(report, verbose=verbose)
     yield f"{estimate.n_chunks:,} chunks, {estimate.n_tokens_of_chunks:,} tokens of {estimate.tokenizer}"
     yield f"known        {report.n_texts_reused:,} chunks, {report.n_tokens_reused:,} tokens: no cost"
     for count in report.media:
@@ -36,7 +33,7 @@ def estimate_lines(estimate: IngestEstimate, *, verbose: bool = False) -> Iterab
     if estimate.batch_cost and estimate.price:
         yield f"batch        {money(estimate.batch_cost, estimate.price.currency)} with --batch, within a day"
     if estimate.seconds is not None:
-        yield f"time         about {_duration(estimate.seconds)}, at the rate of the last run"
+        yield f"time         about {duration(estimate.seconds)}, at the rate of the last run"
     if estimate.exceeds_limit and estimate.max_cost is not None:
         limit = money(estimate.max_cost, estimate.currency)
         yield f"limit        {limit}: the run would stop there, and go on with a higher --max-cost"
@@ -52,9 +49,3 @@ def _cost(estimate: IngestEstimate) -> str:
     if price.is_free:
         return f"{said} ({estimate.model})"
     return f"{said} ({estimate.model} at {money(price.per_million, price.currency)} a million tokens, {price.source})"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,7 +1,7 @@
 """The ``rag`` command: parse, call one function, print.
 
 Results go to standard output, progress and warnings to standard error. Exit status: 0 done, 1 something failed (one
-line says what), 2 wrong usage, 130 interrupted.
+line says what), 2 wrong usage, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import argparse
 import asyncio
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from api.cli.parser import build_parser, usage_problem
@@ -55,8 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if problem := usage_problem(args):
         parser.error(f"{args.command}: {problem}")
+    args.typed = _typed(sys.argv[1:] if argv is None else argv)
     try:
-        return asyncio.run(_run(args))
+        with asyncio.Runner() as runner:
+            status = runner.run(_run(args))
+            if status > 128:  # a signal: threads may be busy with what nobody waits for any more
+                _leave(status)
+            return status
     except RagError as error:
         print(f"rag {args.command}: {error}", file=sys.stderr)
         return 1
@@ -68,6 +75,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (`| head`): not an error, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _leave(status: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)
+
+
+def _typed(argv: Sequence[str]) -> str:
+    """Return the command as it was typed, for the user to type again; without keys, which may end up in a log."""
+    words = [f"{word.partition('=')[0]}=..." if "api_key=" in word else word for word in argv]
+    return shlex.join(["rag", *words])
 
 
 async def _run(args: argparse.Namespace) -> int:

@@ -8,15 +8,16 @@ import textwrap
 import time
 from collections.abc import Iterable, Sequence
 
+from api.cli.listing import listed
 from index.records import CollectionStatus, DerivedStatus, DocumentInfo, LedgerEntry, RepairReport
-from ingest.report import FileResult, IngestReport, MediaCount
-from rag.prices import money_or_unknown
+from ingest.report import IngestReport, MediaCount
+from rag.prices import money, money_or_unknown
 from rag.types import Answer, Citation, Hit, Source, in_context
 
 __all__ = [
     "answer_footnotes",
     "document_lines",
-    "file_lines",
+    "duration",
     "hit_lines",
     "ledger_lines",
     "media_line",
@@ -51,6 +52,17 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} GB"
 
 
+def duration(seconds: float) -> str:
+    """Return a time a person can read.
+
+    >>> duration(200)
+    '3 min'
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def where(document: str, place: str) -> str:
     """Return where something stands: the document and its place in it, as a citation names it.
 
@@ -75,14 +87,11 @@ def report_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str
     """Yield the summary of a run: totals first, then every file that needs a word."""
     counts = ", ".join(f"{n:,} {state}" for state, n in report.counts.items() if n)
     yield f"{report.root} → collection '{report.collection}'"
-    yield f"{len(report.files):,} files: {counts or 'none'}" + (
-        f"; {len(report.removed):,} removed" if report.removed else ""
-    )
-    for file in report.files:
-        if verbose or file.warnings or file.state in ("failed", "empty", "unsupported"):
-            yield from file_lines(file)
-    for path in report.removed:
-        yield f"  removed      {path}"
+    warned = sum(bool(file.warnings) for file in report.files)
+    also = [f"{len(report.removed):,} removed"] if report.removed else []
+    also += [f"{warned:,} with warnings"] if warned else []
+    yield "; ".join([f"{len(report.files):,} files: {counts or 'none'}", *also])
+    yield from listed(report, verbose=verbose)
     n_chunks = sum(file.n_chunks for file in report.files)
     n_tokens = sum(file.n_tokens for file in report.files)
     embedded = f"{report.n_texts_embedded:,} chunks ({report.n_tokens_embedded:,} tokens) embedded now"
@@ -90,7 +99,8 @@ def report_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str
     yield f"{n_chunks:,} chunks, {n_tokens:,} tokens; {embedded}{paid}, {report.seconds:.1f} s"
     if report.n_texts_reused:
         reused = f"{report.n_texts_reused:,} chunks ({report.n_tokens_reused:,} tokens)"
-        yield f"{reused} cost nothing: their texts have vectors already"
+        saved = f", {money(report.saved, report.currency)} saved" if report.saved and report.currency else ""
+        yield f"{reused} cost nothing: their texts have vectors already{saved}"
     if report.n_texts_unreadable:
         yield f"{report.n_texts_unreadable:,} of them are in languages the model cannot read: keywords find them"
     for count in report.media:
@@ -98,7 +108,17 @@ def report_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str
     if report.stopped:
         yield f"stopped: {report.stopped}"
     if report.failed or report.stopped:
-        yield "failed files are tried again by the next run; nothing that is stored is paid for twice"
+        yield _what_next(report)
+
+
+def _what_next(report: IngestReport) -> str:
+    """Return what to do about what failed."""
+    n_retriable = sum(file.retriable for file in report.failed)
+    n_for_good = len(report.failed) - n_retriable
+    again = f"{n_retriable:,} failed files may pass next time: run it again" if n_retriable else ""
+    repair = f"{n_for_good:,} failed files need repair, or --exclude" if n_for_good else ""
+    advice = "; ".join(words for words in (again, repair) if words) or "run it again to go on"
+    return f"next: {advice}; nothing that is stored is paid for twice"
 
 
 _PLURAL = {"page": "pages", "picture": "pictures", "speech": "stretches of speech"}
@@ -120,14 +140,6 @@ def media_line(count: MediaCount, *, verb: str = " read") -> str:
 
 def _currency(count: MediaCount) -> str:
     return count.price.currency if count.price else ""
-
-
-def file_lines(file: FileResult) -> Iterable[str]:
-    """Yield a file's state with its reason, and its warnings."""
-    said = file.reason or (f"renamed from {file.renamed_from}" if file.renamed_from else file.change or "")
-    yield f"  {file.state:<12} {file.path}" + (f": {said}" if said else "")
-    for warning in file.warnings:
-        yield f"  {'warning':<12} {file.path}: {warning}"
 
 
 # --- answers and hits
@@ -194,6 +206,12 @@ def status_lines(status: CollectionStatus, problems: Sequence[str], *, deep: boo
         yield f"             {status.n_unreadable:,} chunks in languages the model cannot read: keywords find them"
     yield f"chunks       up to {config.chunking.tokens} tokens of {config.tokenizer}, {config.chunking.overlap} shared"
     yield "files        " + (", ".join(f"{n:,} {state}" for state, n in sorted(status.ledger.items())) or "none yet")
+    if n_failed := status.ledger.get("failed", 0):
+        command = f"rag status -c {status.name} --files failed"
+        yield f"             {n_failed:,} failed: {command} says why, rag ingest tries them again"
+    if status.n_with_warnings:
+        said = f"{status.n_with_warnings:,} documents have warnings (pages without text, say)"
+        yield f"             {said}: rag status -c {status.name} --files warnings"
     yield f"vectors      {_derived(status.vectors)}"
     yield f"keywords     {_derived(status.keywords)}"
     yield "on disk      " + ", ".join(f"{name} {size(n)}" for name, n in status.size_bytes.items())
@@ -239,6 +257,7 @@ def ledger_lines(entries: Iterable[LedgerEntry]) -> Iterable[str]:
     """Yield the files of a collection with their states."""
     for entry in sorted(entries, key=lambda entry: entry.path):
         yield f"{entry.state:<12} {entry.path}" + (f": {entry.reason}" if entry.reason else "")
+        yield from (f"{'warning':<12} {entry.path}: {warning}" for warning in entry.warnings)
 
 
 def document_lines(documents: Iterable[DocumentInfo]) -> Iterable[str]:

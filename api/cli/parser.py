@@ -29,6 +29,10 @@ def usage_problem(args: argparse.Namespace) -> str | None:
         return None
     if not args.paths and not args.batch_cancel:
         return "the following arguments are required: PATH"
+    if args.watch and (args.batch or args.rebuild or args.dry_run or args.batch_cancel):
+        return "--watch does not go with --batch, --rebuild or --dry-run: run those first, then watch"
+    if args.watch and (urls := [str(path) for path in args.paths if str(path).startswith(("http:/", "https:/"))]):
+        return f"--watch follows folders and files, not pages of the web: {', '.join(urls)}"
     if args.no_wait and not (args.batch or args.batch_cancel):
         return "--no-wait goes with --batch"
     if args.batch and (args.rebuild or args.dry_run):
@@ -93,13 +97,18 @@ def _ingest(commands: Commands) -> None:
         "  rag ingest docs --dry-run                  # what it would do and cost\n"
         "  rag ingest docs --max-cost 0.50            # and no more\n"
         "  rag ingest docs --batch                    # half the price, within a day\n"
+        "  rag ingest docs --watch                    # and again whenever files change\n"
         "  rag ingest docs --json | jq .counts\n"
-        "exit status: 0 all files dealt with, 1 a file failed (it is tried again next time), 2 wrong usage",
+        "exit status: 0 all files dealt with, 1 a file failed (it is tried again next time), 2 wrong usage, "
+        "130 or 143 stopped by Ctrl-C or SIGTERM",
     )
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folder or file")
     _collection(parser)
     parser.add_argument("--include", action="append", metavar="GLOB", help="only these paths")
     parser.add_argument("--exclude", action="append", metavar="GLOB", help="not these paths")
+    parser.add_argument(
+        "--watch", action="store_true", help="then follow the paths, and ingest what changes; until Ctrl-C"
+    )
     parser.add_argument("--rebuild", action="store_true", help="make the collection anew with today's settings")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done and what it would cost; embed and write nothing"
@@ -178,8 +187,8 @@ def _status(commands: Commands) -> None:
     _collection(parser)
     parser.add_argument(
         "--files",
-        choices=("all", "indexed", "empty", "failed", "unsupported", "skipped"),
-        help="list the files in this state",
+        choices=("all", "indexed", "empty", "failed", "unsupported", "skipped", "warnings"),
+        help="list the files in this state, or those with warnings",
     )
     parser.add_argument("--check", action="store_true", help="compare every document, vector and keyword (slow)")
     parser.add_argument(

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from api.cli.output import ledger_lines, repair_lines, status_lines
 from api.footnote import Footnote
-from index.records import RepairReport
+from index.records import LedgerEntry, RepairReport
 from rag.settings import Settings
 
 __all__ = ["run"]
@@ -26,7 +26,7 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
         status = footnote.status()
         problems = list(repaired.problems) if repaired else footnote.check(deep=args.check)
         ledger = footnote.ledger().values() if args.files else ()  # read only where its files are asked for
-        entries = [entry for entry in ledger if args.files in ("all", entry.state)]
+        entries = [entry for entry in ledger if _is_wanted(entry, args.files)]
     commands = _next_commands(repaired, args.collection) if repaired else []
     if args.json:
         mended = {"repaired": repaired.done, "waiting": repaired.waiting, "next": commands} if repaired else {}
@@ -47,3 +47,7 @@ def _next_commands(repaired: RepairReport, collection: str | None) -> list[str]:
     option = ["-c", collection] if collection else []
     roots: Iterable[str] = sorted(repaired.waiting)
     return [shlex.join(["rag", "ingest", root, *option]) for root in roots]
+
+
+def _is_wanted(entry: LedgerEntry, files: str) -> bool:
+    return files in ("all", entry.state) or (files == "warnings" and bool(entry.warnings))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from index import vector_leg
 from index.collection import Collection
 from index.library import Library
 from index.snapshot import DamagedIndexError, opened_snapshot, write_snapshot
@@ -209,3 +210,17 @@ def test_lost_vectors_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
         collection.search_vectors(ANY, k=1)
     assert len(collection.search_keywords("zebra", k=1)) == 1
     library.close()
+
+
+def test_a_large_snapshot_is_written_anew_only_after_many_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_leg, "_SAVED_ANYWAY_BYTES", 0)
+    monkeypatch.setattr(vector_leg, "_SAVED_WHEN_BEHIND", 3)
+    library, collection = open_or_create(tmp_path)
+    with library, collection:
+        for n, state in enumerate(("current", "behind", "current")):
+            with collection.writer("test") as writer:
+                shelve(library, collection, writer, f"{n}.txt", f"the text number {n} has so many words", size=20)
+            assert collection.status().vectors.state == state
+            assert len(collection.search_vectors(collection.vectors_of(collection.rows()[:1])[0], k=50)) == 2 * (n + 1)

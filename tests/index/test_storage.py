@@ -409,3 +409,16 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     connection.close()
     with Library.open(tmp_path) as again, pytest.raises(IndexMismatchError, match="format 99"):
         again.open_collection(collection.name)
+
+
+def test_a_part_of_the_ledger_is_what_lies_in_its_paths(library: Library, collection: Collection) -> None:
+    paths = ["a", "a-b", "a.md", "a/", "a/b.md", "a/é\udcff.md", "a0", "b/c/d.md", "b/c.md", "文/书.md"]
+    with collection.writer("test") as writer:
+        for path in paths:
+            writer.record(make_entry(path), drop_document=False)
+        shelve(library, collection, writer, "b/c/e.md", "some words")
+    assert set(collection.ledger(within=["a"])) == {"a", "a/", "a/b.md", "a/é\udcff.md"}
+    assert set(collection.ledger(within=["b/c", "文"])) == {"b/c/d.md", "b/c/e.md", "文/书.md"}
+    assert collection.ledger(within=["nowhere"]) == {}
+    assert collection.document_ids() == collection.document_ids(within=["b"]) == {"b/c/e.md"}
+    assert collection.roots() == {"/docs"}

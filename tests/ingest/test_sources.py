@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.sources import Found, Skipped, Unreadable, WalkRules, walk
+from ingest.roots import is_under
+from ingest.sources import Found, NameRules, Skipped, Unreadable, WalkRules, walk
 from rag.errors import ConfigError, DocumentReadError
 
 
@@ -218,3 +219,42 @@ def test_every_path_comes_out_exactly_once(tmp_path: Path) -> None:
     items = [item.id for item in walk(tmp_path)]
     assert items == [".h", "a.txt", "node_modules/", "sub/.ragignore", "sub/b.log", "sub/c.txt"]
     assert sum(isinstance(item, Skipped) for item in walk(tmp_path)) == 4
+
+
+TREE = (
+    "a.md",
+    "a/x.md",
+    "a/deep/y.md",
+    "a-b/z.md",
+    "drafts/d.md",
+    "drafts/keep.md",
+    "notes.tmp",
+    ".git/i.md",
+    "文/书.md",
+)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("a",), ("a.md",), ("a/deep/y.md", "文"), ("drafts/keep.md", "drafts/d.md"), ("a", "a/x.md"), ("nothing", "a/no")],
+    ids=str,
+)
+def test_a_walk_through_parts_finds_what_the_whole_walk_finds_there(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    _make(tmp_path, *TREE)
+    (tmp_path / "drafts" / ".ragignore").write_text("*\n!keep.md\n", encoding="utf-8")
+    inside = [item for item in walk(tmp_path) if any(is_under(item.id, part) for part in parts)]
+    assert list(walk(tmp_path, parts=parts)) == inside
+
+
+def test_a_part_of_a_folder_that_is_left_out_is_left_out(tmp_path: Path) -> None:
+    _make(tmp_path, *TREE)
+    assert [type(item) for item in walk(tmp_path, parts=[".git/i.md"])] == [Skipped]
+
+
+def test_names_are_left_out_as_a_walk_leaves_them_out(tmp_path: Path) -> None:
+    _make(tmp_path, *TREE)
+    (tmp_path / ".ragignore").write_text("drafts/*\n!drafts/keep.md\na/deep/\n", encoding="utf-8")
+    rules = WalkRules(exclude=("文/",))
+    names = NameRules(tmp_path, rules)
+    assert [path for path in TREE if not names.leaves_out(path)] == sorted(_found(tmp_path, rules), key=TREE.index)
+    assert names.leaves_out("a/deep", is_folder=True)
