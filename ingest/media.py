@@ -11,6 +11,7 @@ from index.reading_store import ReadingStore
 from ingest.isolation import Wanted
 from ingest.media_sending import MediaStoppedError, PacedMedia, UnsureRefusalError
 from ingest.readers.media import ServedKind, Want
+from ingest.stopping import to_the_end
 from rag.contracts import MediaReader
 from rag.errors import MediaError, MediaRefusedError
 from rag.types import MediaKind, MediaProfile, MediaText, PlacedText

@@ -45,11 +45,12 @@ class IngestProgress:
     """How far a run is. ``n_texts_embedded`` of ``n_chunks`` were sent and came back; ``path`` was looked at last.
 
     ``n_media_read`` pages, pictures and recordings were read now. ``cost`` is what all that costs, None where a price
-    is not known (see IngestReport). ``embedding`` tells what waits for the endpoint, ``waiting`` who is waited for. A run
-    is ``looking`` through folders (``n_seen`` paths so far, and ``n_files`` is not known yet), ``comparing`` contents with the last run (``n_compared`` of ``n_to_compare`` files),
-    ``working``, and ``finishing``: bringing the indexes up to date. ``n_stored`` documents are stored, and
-    ``n_bytes_read`` of ``n_bytes`` read. ``n_tokens`` are those of the chunks. Rates are over the last half minute, of
-    chunks that have their vectors and of tokens sent. ``left_s`` is None where nobody can tell.
+    is not known (see IngestReport). ``embedding`` tells what waits for the endpoint, ``waiting`` who is waited for. A
+    run is ``looking`` through folders (``n_seen`` paths so far, and ``n_files`` is not known yet), ``comparing``
+    contents with the last run (``n_compared`` of ``n_to_compare`` files), ``working``, and ``finishing``: bringing the
+    indexes up to date. ``n_stored`` documents are stored, and ``n_bytes_read`` of ``n_bytes`` read. ``n_tokens`` are
+    those of the chunks. Rates are over the last half minute, of chunks that have their vectors and of tokens sent.
+    ``left_s`` is None where nobody can tell.
     """
 
     n_files: int
