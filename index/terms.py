@@ -72,7 +72,7 @@ class _TermsOfPieces(dict[str, str]):
         if core.isascii() and core.isalnum() and len(core) <= _LONGEST and (core[1:].islower() or not core.isalpha()):
             found = _stem(core.lower())  # a plain word, as nearly all are
         else:
-            found = " ".join([*_terms(piece), *_last_characters(piece)])
+            found = " ".join(_terms(piece) if piece.isascii() else [*_terms(piece), *_last_characters(piece)])
         if len(piece) <= _KEPT_LENGTH:
             if len(self) >= _KEPT:
                 self.clear()

@@ -19,7 +19,7 @@ from index.database import Database
 from index.library import Library
 from index.migrations import COLLECTION_STEPS, SEGMENT, migrate
 from index.records import CollectionConfig, LedgerEntry
-from index.writer import Writer
+from index.writer import Replacement, Writer
 from rag.errors import CollectionError, DocumentNotFoundError, IndexMismatchError
 from rag.types import ChunkingSettings, Document, Embeddings, Heading, Page, Table, content_address
 from tests.index.shelving import CONFIG, embed, make_chunks, make_document, make_entry, open_or_create, shelve
@@ -321,6 +321,57 @@ def test_a_chunk_without_a_vector_is_refused_and_the_old_version_stays(
         with pytest.raises(CollectionError, match="1 of 1 chunks of 'a' have no vector"):
             writer.replace(document, chunks, entry=make_entry(document, chunks))
     assert collection.document("a") == old
+
+
+def replacement(document: Document, **options: str) -> Replacement:
+    return Replacement(document, make_chunks(document), make_entry(document.id), **options)
+
+
+def test_documents_stored_together_are_each_whole_and_in_their_order(library: Library, collection: Collection) -> None:
+    documents = [make_document(name, f"words of {name}") for name in "cab"]
+    embed(library, collection, [chunk for document in documents for chunk in make_chunks(document)])
+    with collection.writer("test") as writer:
+        assert writer.replace_all([replacement(document) for document in documents]) == [None] * 3
+    assert [collection.document(document.id) for document in documents] == documents
+    assert [chunk.document_id for chunk in collection.chunks(collection.rows()).values()] == ["c", "a", "b"]
+    assert [hit for hit, _ in collection.search_keywords("words", k=5)] == collection.rows()
+    assert collection.check() == []
+
+
+def test_a_document_that_cannot_be_stored_takes_no_other_with_it(library: Library, collection: Collection) -> None:
+    good, bad, last = (make_document(name, f"words of {name}") for name in "abc")
+    embed(library, collection, [*make_chunks(good), *make_chunks(last)])
+    wrong = dataclasses.replace(replacement(good), entry=make_entry("z"))
+    with collection.writer("test") as writer:
+        shelve(library, collection, writer, "b", "the old words")
+        errors = writer.replace_all([replacement(good), replacement(bad), wrong, replacement(last)])
+    assert [type(error) for error in errors] == [type(None), CollectionError, ValueError, type(None)]
+    assert [info.id for info in collection.documents()] == ["a", "b", "c"]
+    assert collection.document("b").text == "the old words"
+    assert collection.check() == []
+
+
+def test_a_reader_sees_documents_stored_together_or_none(library: Library, collection: Collection) -> None:
+    documents = [make_document(str(number), f"words {number}") for number in range(5)]
+    embed(library, collection, [chunk for document in documents for chunk in make_chunks(document)])
+    with collection.writer("test") as writer, sqlite3.connect(collection._database.path) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM documents").fetchone() == (0,)
+        writer.replace_all([replacement(document) for document in documents])
+        assert reader.execute("SELECT count(*) FROM documents").fetchone() == (0,), "its transaction began before"
+        reader.execute("ROLLBACK")
+        assert reader.execute("SELECT count(*) FROM documents").fetchone() == (5,)
+    reader.close()
+
+
+def test_renames_can_be_among_documents_stored_together(library: Library, collection: Collection) -> None:
+    with collection.writer("test") as writer:
+        for name in "ab":
+            shelve(library, collection, writer, name, f"words of {name}")
+        moved = [make_document(new, f"words of {old}") for old, new in (("a", "x"), ("b", "y"))]
+        writer.replace_all([replacement(moved[0], replaces="a"), replacement(moved[1], replaces="b")])
+    assert [info.id for info in collection.documents()] == sorted(collection.ledger()) == ["x", "y"]
+    assert collection.check() == []
 
 
 def test_a_chunk_the_model_cannot_read_is_found_by_words_alone(library: Library, collection: Collection) -> None:

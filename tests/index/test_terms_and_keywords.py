@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from index.keywords import KeywordIndex
 from index.records import Position
 from index.snapshot import DamagedIndexError
-from index.terms import lone_characters, terms
+from index.terms import IndexedTerms, lone_characters, terms
 
 HERE = Position(1, "mark")
 
@@ -62,6 +62,31 @@ def test_terms_never_hold_white_space_and_repeat(text: str) -> None:
     found = terms(text)
     assert terms(text) == found
     assert all(term and not any(c.isspace() for c in term) for term in found)
+
+
+PIECES = [
+    "cells,",
+    "(Cells)",
+    "C++",
+    "c#.",
+    "maxTokens",
+    "max_tokens=1",
+    "v1.2.3",
+    "don't",
+    "Ada's",
+    "-x-",
+    "__init__",
+    "价格表。",
+    "猫",
+]
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map(" ".join)))
+def test_an_index_holds_the_terms_and_last_characters(text: str) -> None:
+    of = IndexedTerms()
+    expected = sorted([*terms(text), *lone_characters(text)[1]])
+    assert sorted(of(text).split()) == expected
+    assert sorted(of(text).split()) == expected, "remembered as they were found"
 
 
 def indexed(texts: dict[int, str]) -> KeywordIndex:
