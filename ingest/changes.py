@@ -60,6 +60,11 @@ class Changes:
     def __len__(self) -> int:
         return len(self._changes)
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What changed and was not looked at yet."""
+        return tuple(self._changes)
+
     def note(self, paths: Iterable[str], now: float) -> None:
         """Take in that paths have changed, at a time."""
         for path in paths:

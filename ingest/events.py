@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import platform
+import re
 import stat
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,11 +124,10 @@ def _system_limit(name: str) -> str:
         return "unknown"
 
 
-def tells_nobody(path: Path, mounts: Sequence[str] | None = None, *, release: str | None = None) -> str:
+def tells_nobody(path: Path, mounts: Iterable[str] | None = None) -> str:
     """Return the kind of file system of a path where changes by others come without an event, else "".
 
-    ``mounts`` are the lines of /proc/self/mountinfo, ``release`` is the kernel's. A drive of Windows, seen from WSL, is
-    a file system of this kind, too.
+    ``mounts`` are the lines of /proc/self/mountinfo. Drives of Windows, seen from WSL, are of this kind (9p).
     """
     lines = _mountinfo() if mounts is None else mounts
     found, kind = -1, ""
@@ -137,13 +136,10 @@ def tells_nobody(path: Path, mounts: Sequence[str] | None = None, *, release: st
         fields, kinds = before.split(" "), after.split(" ")
         if len(fields) < 5 or not kinds[0]:
             continue
-        mount = fields[4].encode().decode("unicode_escape")
+        mount = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
         if len(mount) > found and (str(path) == mount or str(path).startswith(mount.rstrip("/") + "/")):
             found, kind = len(mount), kinds[0]
-    wsl = "microsoft" in (platform.release() if release is None else release).lower()
-    if kind in _SILENT or kind.startswith("fuse.") or (wsl and kind == "9p"):
-        return kind
-    return ""
+    return kind if kind in _SILENT or kind.startswith("fuse.") else ""
 
 
 def _mountinfo() -> Iterable[str]:

@@ -61,6 +61,7 @@ MOUNTS = (
     "30 21 0:50 / /mnt/team\\040files rw,relatime - nfs4 server:/export rw",
     "31 21 0:51 / /mnt/c rw,noatime - 9p drvfs rw",
     "32 21 0:52 / /home/me/remote rw - fuse.sshfs me@host: rw",
+    "34 21 0:54 / /mnt/数据 rw - cifs //server/share rw",
     "33 21 0:53 / /mnt/team\\040files/local rw - tmpfs tmpfs rw",
 )
 
@@ -74,6 +75,7 @@ MOUNTS = (
         ("/mnt/team files/local/x", ""),
         ("/mnt/c/Users", "9p"),
         ("/home/me/remote", "fuse.sshfs"),
+        ("/mnt/数据/a", "cifs"),
     ],
 )
 def test_network_drives_are_known_to_tell_nobody(path: str, kind: str) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from api.footnote import Footnote
+from ingest import followed as followed_module
 from ingest import survey as survey_module
 from ingest import watch as watch_module
+from ingest.followed import Followed
 from ingest.report import FileResult, IngestReport
 from ingest.sources import WalkRules, walk
 from rag.errors import CollectionNotFoundError, DocumentReadError
@@ -245,7 +247,7 @@ async def test_a_folder_that_went_away_keeps_its_documents_until_it_is_back(foot
 async def test_what_failed_is_tried_again_when_it_may_pass(
     footnote: Footnote, docs: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch_module, "RETRY_FIRST_S", 0.5)
+    monkeypatch.setattr(followed_module, "RETRY_FIRST_S", 0.5)
     async with watching(footnote, docs) as seen:
         upstream.always("embeddings", Fault(status=401))
         (docs / "delta.md").write_text(text("delta"), encoding="utf-8")
@@ -287,8 +289,8 @@ async def test_a_rebuilt_collection_is_followed_and_a_deleted_one_ends_the_watch
 async def test_everything_is_looked_at_now_and_then_whatever_events_say(
     footnote: Footnote, docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch_module, "ALL_EVERY_S", 0.3)
-    monkeypatch.setattr(watch_module, "ALL_SHARE", 0)
+    monkeypatch.setattr(followed_module, "ALL_EVERY_S", 0.3)
+    monkeypatch.setattr(followed_module, "ALL_SHARE", 0)
     (docs / "broken.pdf").write_bytes(b"%PDF-1.7 nothing more")
     async with watching(footnote, docs) as seen:
         await seen.until(lambda: len(seen.reports) >= 2)
@@ -325,9 +327,7 @@ async def test_a_limit_on_the_cost_is_for_all_runs_and_ends_the_watch(
 
 
 def test_what_a_lost_mount_leaves_behind_is_not_taken_for_the_folder(tmp_path: Path) -> None:
-    root = watch_module._Root(
-        tmp_path, WalkRules(), tmp_path / "library", quiet_s=1.0, poll_s=None, arrived=asyncio.Event()
-    )
+    root = Followed(tmp_path, WalkRules(), tmp_path / "library", quiet_s=1.0, poll_s=None, arrived=asyncio.Event())
     there = root.identify()
     assert there is not None
     root.identity = (there[0] + 1, there[1])  # it was on another device
