@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["put_in_place", "sweep_temporary", "sync_folder", "temporary_beside", "write_whole"]
+__all__ = ["put_in_place", "sweep_temporary", "sync_folder", "temporary_beside", "write_whole", "writing_whole"]
 
 
-def write_whole(path: Path, *parts: bytes, durable: bool = True) -> None:
-    """Write the parts one after the other under ``path``, in the place of what is there, or raise OSError.
+def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file, whole or not at all, as ``writing_whole`` does."""
+    with writing_whole(path, durable=durable) as file:
+        file.write(data)
 
-    An error before the rename leaves what was there. A folder that cannot be synced (EIO) is an error too, although
-    the new version stands in it: a power cut could still bring the old one back. Without ``durable`` nothing is synced:
-    for what is of no use after a power cut.
+
+@contextmanager
+def writing_whole(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Lend a stream whose content is the file ``path``, in the place of what is there, once the block has ended.
+
+    An exception or an error before the rename leaves what was there. A folder that cannot be synced (EIO) is an OSError
+    too, although the new version stands in it: a power cut could still bring the old one back. Without ``durable``
+    nothing is synced: for what is of no use after a power cut.
     """
     temporary = temporary_beside(path)
     try:
         with temporary.open("wb") as file:
-            file.writelines(parts)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -38,7 +47,7 @@ def write_whole(path: Path, *parts: bytes, durable: bool = True) -> None:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, as ``write_whole`` does."""
+    """Give a finished file its name, as ``writing_whole`` does: for what another library writes."""
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from index.files import write_whole
+from index.files import writing_whole
 
 __all__ = ["DamagedIndexError", "read_snapshot", "write_snapshot"]
 
@@ -28,7 +28,8 @@ def write_snapshot(path: Path, content: bytes, description: Mapping[str, Any]) -
     """Write content and description under ``path``, as one whole or not at all."""
     body = json.dumps({**description, "sha256": hashlib.sha256(content).hexdigest()}).encode()
     body += hashlib.sha256(body).digest()
-    write_whole(path, content, body, _TAIL.pack(len(body), _MAGIC))
+    with writing_whole(path) as file:
+        file.writelines([content, body, _TAIL.pack(len(body), _MAGIC)])
 
 
 def read_snapshot(path: Path) -> tuple[bytes, dict[str, Any]]:

@@ -14,7 +14,7 @@ from tests.upstream import Upstream
 
 pytestmark = pytest.mark.skipif(shim.why_not() != "", reason=shim.why_not())
 
-SAMPLE = {"kill": 3, "torn": 1, "full-short": 1, "eio-always": 1}
+SAMPLE = {"kill": 5, "torn": 2, "full": 1, "full-short": 2, "eio-once": 1, "eio-always": 1}
 SEED = 7
 
 
