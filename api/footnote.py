@@ -27,7 +27,7 @@ from rag.settings import Settings, load_settings
 from rag.types import Answer, AnswerEvent, Document, GenerationSettings, Hit, Retrieval, Turn
 
 if TYPE_CHECKING:
-    from ingest.batch import BatchProgress, BatchReport, BatchRun
+    from ingest.batch_report import BatchProgress, BatchReport, BatchRun
     from ingest.cost import IngestEstimate, Spending
     from ingest.report import FileResult, IngestReport
     from ingest.run import TextQueue
