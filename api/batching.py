@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from api.wiring import Wiring
 from index.collection import Collection
 from index.library import Library
-from ingest.batch import Batches, BatchProgress, BatchReport, BatchRun
+from ingest.batch import Batches
 from ingest.batch import ingest_by_batch as run_by_batch
 from ingest.batch_orders import OrderBook
+from ingest.batch_report import BatchProgress, BatchReport, BatchRun
 from ingest.cost import Spending
 from ingest.report import IngestReport
 from ingest.run import TextQueue

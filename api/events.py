@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.errors import error_reply
@@ -97,10 +97,11 @@ def citation_json(citation: Citation) -> JSON:
     return dataclasses.asdict(citation)
 
 
-def retrieval_json(query: str, retrieval: Retrieval) -> JSON:
+def retrieval_json(query: str, retrieval: Retrieval, places: Sequence[str]) -> JSON:
+    """``places`` say in words where each hit begins."""
     return {
         "query": query,
-        "hits": [hit_json(hit) for hit in retrieval.hits],
+        "hits": [hit_json(hit, place) for hit, place in zip(retrieval.hits, places, strict=True)],
         "legs": list(retrieval.legs),
         "timings_ms": dict(retrieval.timings_ms),
         "reranker": retrieval.reranker,
@@ -108,12 +109,14 @@ def retrieval_json(query: str, retrieval: Retrieval) -> JSON:
     }
 
 
-def hit_json(hit: Hit) -> JSON:
+def hit_json(hit: Hit, place: str) -> JSON:
+    """``place`` says in words where the chunk begins, as in a citation."""
     chunk = hit.chunk
     return {
         "chunk_id": chunk.id,
         "document": chunk.document_id,
         "page": chunk.page,
+        "place": place,
         "start": chunk.start,
         "end": chunk.end,
         "headings": list(chunk.headings),

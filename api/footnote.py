@@ -23,13 +23,13 @@ from index.retriever import VECTOR_WEIGHT, HybridRetriever
 from rag.answering.answer import Answerer, AnswerSettings
 from rag.answering.reranked import RerankedRetriever
 from rag.contracts import Retriever
-from rag.errors import CollectionNotFoundError, ConfigError
+from rag.errors import CollectionNotFoundError, ConfigError, DocumentNotFoundError
 from rag.local.embedder import LocalEmbedder
 from rag.settings import Settings, load_settings
-from rag.types import Answer, AnswerEvent, Document, GenerationSettings, Retrieval, Turn
+from rag.types import Answer, AnswerEvent, Document, GenerationSettings, Hit, Retrieval, Turn
 
 if TYPE_CHECKING:
-    from ingest.batch import BatchProgress, BatchReport, BatchRun
+    from ingest.batch_report import BatchProgress, BatchReport, BatchRun
     from ingest.cost import IngestEstimate, Spending
     from ingest.report import FileResult, IngestReport
     from ingest.run import TextQueue
@@ -356,6 +356,17 @@ class Footnote:
         opened = self.collection(collection)
         retriever = await self._retriever(opened)
         return await retriever.retrieve(query, k=k or self.settings.retrieval.k)
+
+    def places(self, hits: Sequence[Hit], *, collection: str | None = None) -> list[str]:
+        """Return in words where each hit begins, as citations do; "" where its document is gone meanwhile."""
+        opened = self.collection(collection)
+        places = []
+        for hit in hits:
+            try:
+                places.append(opened.place_at(hit.chunk.document_id, hit.chunk.start))
+            except DocumentNotFoundError:
+                places.append("")
+        return places
 
     async def stream(
         self,

@@ -242,11 +242,15 @@ class Answer(_Reply):
 
 
 class Hit(_Reply):
-    """A chunk with its score, higher is better; a leg that did not find it has no score."""
+    """A chunk with its score, higher is better; a leg that did not find it has no score.
+
+    ``place`` says in words where it begins, as in a citation; it is empty where the document is gone meanwhile.
+    """
 
     chunk_id: str
     document: str
     page: int | None
+    place: str
     start: int
     end: int
     headings: list[str]

@@ -13,22 +13,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["put_in_place", "sweep_temporary", "sync_folder", "temporary_beside", "write_whole", "written_whole"]
+__all__ = ["put_in_place", "sweep_temporary", "sync_folder", "temporary_beside", "write_whole", "writing_whole"]
 
 
-def write_whole(path: Path, *parts: bytes, durable: bool = True) -> None:
-    """Write the parts one after the other under ``path``, in the place of what is there, or raise OSError."""
-    with written_whole(path, durable=durable) as file:
-        file.writelines(parts)
+def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file, whole or not at all, as ``writing_whole`` does."""
+    with writing_whole(path, durable=durable) as file:
+        file.write(data)
 
 
 @contextmanager
-def written_whole(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Give a file to write to; at the end of the block it takes the place of what is under ``path``. Raises OSError.
+def writing_whole(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Lend a stream whose content is the file ``path``, in the place of what is there, once the block has ended.
 
-    An error before the rename leaves what was there. A folder that cannot be synced (EIO) is an error too, although
-    the new version stands in it: a power cut could still bring the old one back. Without ``durable`` nothing is synced:
-    for what is of no use after a power cut.
+    An exception or an error before the rename leaves what was there. A folder that cannot be synced (EIO) is an OSError
+    too, although the new version stands in it: a power cut could still bring the old one back. Without ``durable``
+    nothing is synced: for what is of no use after a power cut.
     """
     temporary = temporary_beside(path)
     try:
@@ -47,7 +47,7 @@ def written_whole(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, as ``write_whole`` does."""
+    """Give a finished file its name, as ``writing_whole`` does: for what another library writes."""
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from index.files import written_whole
+from index.files import writing_whole
 
 __all__ = ["DamagedIndexError", "opened_snapshot", "write_snapshot"]
 
@@ -30,7 +30,7 @@ class DamagedIndexError(Exception):
 
 def write_snapshot(path: Path, write: Callable[[BinaryIO], object], description: Mapping[str, Any]) -> None:
     """Write what ``write`` puts into a stream, and a description, under ``path``: as one whole or not at all."""
-    with written_whole(path) as file:
+    with writing_whole(path) as file:
         hashing = _HashingStream(file)
         write(cast(BinaryIO, hashing))
         body = json.dumps({**description, "sha256": hashing.sha256.hexdigest()}).encode()

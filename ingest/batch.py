@@ -14,22 +14,20 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from index.vector_store import VectorSpace, VectorStore
 from ingest.batch_orders import BatchLimits, Order, OrderBook, OrderWriter
+from ingest.batch_queues import HeldBackQueue, OrderingQueue
 from ingest.batch_replies import EndedBatch, TakenReplies
+from ingest.batch_report import ON_ORDER, BatchProgress, BatchReport, BatchRun
 from ingest.cost import MaxCostError, Spending
-from ingest.embedding import Filled
 from ingest.report import IngestReport
 from ingest.run import TextQueue
 from rag.errors import (
     AuthenticationError,
     ConfigError,
-    EmbeddingError,
     EndpointError,
     EndpointResponseError,
     QuotaExhaustedError,
@@ -46,12 +44,8 @@ from rag.gateway.embeddings import EndpointEmbedder
 from rag.gateway.endpoint import EndpointClient
 from rag.gateway.files import delete_file, download_file, find_file, is_missing_route, upload_file
 from rag.prices import money
-from rag.types import Chunk, content_address
 
-__all__ = ["ON_ORDER", "BatchProgress", "BatchReport", "BatchRun", "Batches", "ingest_by_batch"]
-
-ON_ORDER = "its vectors are on order; run the same command again to collect them"
-"""The reason of a file that waits for a batch."""
+__all__ = ["Batches", "ingest_by_batch"]
 
 FIRST_POLL_S = 5.0
 POLL_GROWTH = 1.5
@@ -73,92 +67,6 @@ _HELD_BACK = {
 """What to say of files whose vectors did not come, by the end of the batch."""
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchProgress:
-    """How far the batches are: ``n_ended`` of ``n_batches``, ``n_answered`` of ``n_requests`` in those under way."""
-
-    n_batches: int
-    n_ended: int
-    n_requests: int
-    n_answered: int
-    statuses: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BatchReport:
-    """What a run did with batches: texts it ordered, batches that ended, batches and texts still under way."""
-
-    n_texts_ordered: int
-    ended: tuple[EndedBatch, ...]
-    under_way: tuple[str, ...]
-    n_texts_under_way: int
-    notes: tuple[str, ...] = ()
-
-    @property
-    def n_texts_stored(self) -> int:
-        return sum(batch.n_stored for batch in self.ended)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as plain values."""
-        return {**asdict(self), "n_texts_stored": self.n_texts_stored}
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRun:
-    """An ingest by batches: its report on files, and on batches."""
-
-    reports: tuple[IngestReport, ...]
-    batch: BatchReport
-
-    @property
-    def n_files_waiting(self) -> int:
-        return sum(file.reason == ON_ORDER for report in self.reports for file in report.failed)
-
-    @property
-    def exit_code(self) -> int:
-        """0 when every file was dealt with or waits for a batch under way, 1 when one failed or the run was stopped."""
-        failed = [file for report in self.reports for file in report.failed if file.reason != ON_ORDER]
-        return 1 if failed or any(report.stopped for report in self.reports) else 0
-
-
-class _OrderingQueue:
-    """Takes the texts of a run: those without a vector are ordered, and their documents told to wait."""
-
-    def __init__(self, vectors: VectorStore, space: VectorSpace, writer: OrderWriter, on_order: set[bytes]) -> None:
-        self._vectors = vectors
-        self._space = space
-        self._writer = writer
-        self._on_order = on_order
-        self.n_texts = 0
-
-    async def fill(self, chunks: Sequence[Chunk]) -> Filled:
-        by_address = {content_address(chunk.embedded_text): chunk for chunk in chunks}
-        missing = await asyncio.to_thread(self._vectors.missing, self._space, list(by_address))
-        if not missing:
-            return Filled(0, 0)
-        for address in missing:
-            if address not in self._on_order:
-                self._on_order.add(address)
-                self._writer.add(address, by_address[address].embedded_text, n_tokens=by_address[address].n_tokens)
-                self.n_texts += 1
-        raise EmbeddingError(ON_ORDER)
-
-
-class _HeldBackQueue:
-    """Lets pass the documents whose vectors are all there, and sends nothing."""
-
-    def __init__(self, vectors: VectorStore, space: VectorSpace, reason: str) -> None:
-        self._vectors = vectors
-        self._space = space
-        self._reason = reason
-
-    async def fill(self, chunks: Sequence[Chunk]) -> Filled:
-        addresses = [content_address(chunk.embedded_text) for chunk in chunks]
-        if await asyncio.to_thread(self._vectors.missing, self._space, addresses):
-            raise EmbeddingError(self._reason)
-        return Filled(0, 0)
 
 
 class Batches:
@@ -194,7 +102,7 @@ class Batches:
             raise ConfigError(f"{provider.title} serves no {' and no '.join(lacking)}; leave --batch out")
         await check_batches_are_served(self._client)
 
-    def ordering(self, embedder: EndpointEmbedder, space: VectorSpace) -> tuple[_OrderingQueue, OrderWriter]:
+    def ordering(self, embedder: EndpointEmbedder, space: VectorSpace) -> tuple[OrderingQueue, OrderWriter]:
         """Return a queue that orders the texts it is given, and the writer to finish afterwards."""
         writer = self._book.writer(
             space,
@@ -204,15 +112,15 @@ class Batches:
             limits=embedder.profile.limits,
             batch_limits=self._limits,
         )
-        return _OrderingQueue(self._vectors, space, writer, self._book.addresses(space)), writer
+        return OrderingQueue(self._vectors, space, writer, self._book.addresses(space)), writer
 
     def held_back(self, space: VectorSpace) -> TextQueue:
         """Return a queue that sends nothing: for documents whose vectors came before the others'."""
         bad = [batch for batch in self._ended if batch.holds_back]
         if not bad:
-            return _HeldBackQueue(self._vectors, space, ON_ORDER)
+            return HeldBackQueue(self._vectors, space, ON_ORDER)
         reason = f"{_HELD_BACK[bad[0].status]}; order it again with --batch, or leave --batch out to pay in full"
-        return _HeldBackQueue(self._vectors, space, reason)
+        return HeldBackQueue(self._vectors, space, reason)
 
     async def drop_stale(self) -> None:
         """Forget the orders that were not begun and whose texts have vectors by now: they would be paid for again."""

@@ -11,8 +11,8 @@ from dataclasses import replace
 from api.cli.output import note, report_lines
 from api.cli.progress import ingest_progress
 from api.footnote import Footnote
-from ingest.batch import ON_ORDER, BatchProgress, BatchReport
 from ingest.batch_replies import EndedBatch
+from ingest.batch_report import ON_ORDER, BatchProgress, BatchReport
 from rag.prices import money_or_unknown
 from rag.settings import Settings
 

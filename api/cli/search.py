@@ -9,10 +9,7 @@ import sys
 from api.cli.output import hit_lines, note
 from api.events import hit_json
 from api.footnote import Footnote
-from index.collection import Collection
-from rag.errors import DocumentNotFoundError
 from rag.settings import Settings
-from rag.types import Chunk
 
 __all__ = ["run"]
 
@@ -22,10 +19,10 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     query = sys.stdin.read() if args.query == "-" else args.query
     async with Footnote(settings) as footnote:
         retrieval = await footnote.search(query)
-        places = [_place(footnote.collection(), hit.chunk) for hit in retrieval.hits]
+        places = footnote.places(retrieval.hits)
     if args.json:
-        for hit in retrieval.hits:
-            print(json.dumps(hit_json(hit), ensure_ascii=False))
+        for hit, place in zip(retrieval.hits, places, strict=True):
+            print(json.dumps(hit_json(hit, place), ensure_ascii=False))
     else:
         print("\n".join(hit_lines(retrieval.hits, places)), end="\n" if retrieval.hits else "")
     for said in retrieval.notes:
@@ -33,10 +30,3 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     if not retrieval.hits:
         note("nothing found")
     return 0
-
-
-def _place(collection: Collection, chunk: Chunk) -> str:
-    try:
-        return collection.place_at(chunk.document_id, chunk.start)
-    except DocumentNotFoundError:  # removed meanwhile
-        return ""

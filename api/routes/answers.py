@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
@@ -53,7 +55,9 @@ async def ask(body: schemas.AskRequest, request: Request, footnote: CurrentFootn
 async def search(body: schemas.SearchRequest, request: Request, footnote: CurrentFootnote) -> Response:
     """Find the chunks that bear on a query, best first."""
     searching = footnote.search(body.query, collection=body.collection, k=body.k)
-    return JSONReply(retrieval_json(body.query, await unless_disconnected(request.receive, searching)))
+    retrieval = await unless_disconnected(request.receive, searching)
+    places = await asyncio.to_thread(footnote.places, retrieval.hits, collection=body.collection)
+    return JSONReply(retrieval_json(body.query, retrieval, places))
 
 
 def _accepts_events(request: Request) -> bool:

@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import shlex
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -98,7 +101,7 @@ def test_search_prints_hits_with_place_and_score(rag: Run) -> None:
     assert re.match(r" 1\. \d\.\d\d  whale\.txt", out)
     _, out, _ = rag("search", "krill", "-k", "2", "--json")
     hits = [json.loads(line) for line in out.splitlines()]
-    assert (len(hits), hits[0]["document"]) == (2, "whale.txt")
+    assert (len(hits), hits[0]["document"], hits[0]["place"]) == (2, "whale.txt", "line 1")
 
 
 def test_a_question_can_come_from_standard_input(rag: Run, tmp_path: Path) -> None:
@@ -158,6 +161,58 @@ def test_status_and_check_say_that_all_agrees(rag: Run) -> None:
     assert "everything agrees" in out
     _, out, _ = rag("status", "--json")
     assert json.loads(out)["n_documents"] == 3
+
+
+def alter(path: Path, before: bytes, after: bytes) -> None:
+    """Change bytes of a database, as a disk does."""
+    data = path.read_bytes()
+    assert before in data
+    path.write_bytes(data.replace(before, after, 1))
+
+
+def test_what_a_disk_has_altered_is_said_mended_and_read_again_by_the_command_that_is_named(
+    rag: Run, tmp_path: Path
+) -> None:
+    rag("ingest", "docs", "-q")
+    alter(tmp_path / ".footnote" / "collections" / "default" / "collection.db", b"150 tonnes", b"151 tonnes")
+    status, _, err = rag("search", "whale")
+    assert (status, err.count("\n"), "`rag status --repair`" in err) == (1, 1, True)
+    status, out, _ = rag("status", "--check")
+    assert (status, "  whale.txt: its text is not as it was written" in out) == (1, True)
+    status, out, _ = rag("status", "--repair")
+    assert (status, "repaired     1 things" in out, "taken out of the search" in out) == (1, True, True)
+    assert rag("ask", "When was the Golden Gate Bridge opened?")[0] == 0
+    assert "whale.txt: waits to be read again" in rag("status")[1]
+    status, out, _ = rag("status", "--repair", "--json")
+    said = json.loads(out)
+    assert (status, said["repaired"], list(said["waiting"].values())) == (1, [], [["whale.txt"]])
+    [command] = said["next"]
+    assert shlex.split(command) == ["rag", "ingest", str(tmp_path / "docs")]
+    assert "1 indexed" in rag(*shlex.split(command)[1:], "-q")[1]
+    assert rag("status", "--check")[0] == 0
+    assert "whale.txt" in rag("search", "150 tonnes", "-k", "1")[1]
+
+
+def test_a_vector_that_was_altered_is_the_only_one_embedded_again(rag: Run, tmp_path: Path, upstream: Upstream) -> None:
+    rag("ingest", "docs", "-q", OPENAI_BASE_URL=upstream.base_url)
+    with closing(sqlite3.connect(tmp_path / ".footnote" / "vectors.db")) as connection:
+        (embedding,) = connection.execute("SELECT embedding FROM vectors WHERE number = 2").fetchone()
+    alter(tmp_path / ".footnote" / "vectors.db", embedding, embedding[:-1] + bytes([embedding[-1] ^ 1]))
+    status, out, _ = rag("status", "--repair")
+    assert (status, "1 vectors were not as they were written: deleted" in out) == (1, True)
+    upstream.embedded.clear()
+    status, out, _ = rag("ingest", "docs", "-q")
+    assert (status, sum(upstream.embedded.values())) == (0, 1)
+    assert rag("status", "--check")[0] == 0
+
+
+def test_status_works_where_nothing_may_be_written(rag: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rag("ingest", "docs", "-q")
+    before = {path: path.read_bytes() for path in (tmp_path / ".footnote").rglob("*") if path.is_file()}
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
+    status, out, _ = rag("status")
+    assert (status, "documents    3" in out) == (0, True)
+    assert {path: path.read_bytes() for path in (tmp_path / ".footnote").rglob("*") if path.is_file()} == before
 
 
 def test_collections_are_listed_shown_and_deleted(rag: Run) -> None:

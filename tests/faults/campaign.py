@@ -8,13 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tests.faults import shim
-from tests.faults.damage import Damage, damages, inflict
+from tests.faults.damage import Damage, ail, damages, inflict
 from tests.faults.scenes import CONCURRENCY, MAX_INPUTS, Scene, environ_of, write_documents
 from tests.upstream import Upstream
 
@@ -115,10 +116,16 @@ class Stage:
         if self.scene.has_library:
             self._ingest(tokens=96)
             before = self._portrait()
+            if self.scene.repair:
+                ail(self.library)
             shutil.copytree(self.library, self._template)
         if self.scene.changes:
             write_documents(self.docs, changed=True)
-        run = self._ingest(tokens=self.scene.tokens, rebuild=self.scene.rebuild)
+        if self.scene.repair:
+            run = self._command(mode="count")
+            self._command(ingest=True)
+        else:
+            run = self._ingest(tokens=self.scene.tokens, rebuild=self.scene.rebuild)
         after = self._portrait()
         self._reference.write_text(json.dumps({"before": before, "after": after}), encoding="utf-8")
         return dict(run["seen"])
@@ -142,8 +149,10 @@ class Stage:
             struck=self._folder / "struck",
         )
 
-    def _command(self, *, mode: str = "off", at: int = 0) -> dict[str, Any]:
+    def _command(self, *, mode: str = "off", at: int = 0, ingest: bool = False) -> dict[str, Any]:
         arguments = ["ingest", str(self.docs), "--quiet", *(["--rebuild"] if self.scene.rebuild else [])]
+        if self.scene.repair and not ingest:
+            arguments = ["status", "--repair"]
         return self._worker.do(
             "command",
             environ=environ_of(self._upstream, self.library, tokens=self.scene.tokens),
@@ -175,7 +184,10 @@ class Stage:
         self._upstream.seen.clear()
         problems: list[str] = []
         if point.mode in ("kill", "torn"):
-            run = self._ingest(tokens=self.scene.tokens, rebuild=self.scene.rebuild, mode=point.mode, at=point.at)
+            if self.scene.repair:
+                run = self._command(mode=point.mode, at=point.at)
+            else:
+                run = self._ingest(tokens=self.scene.tokens, rebuild=self.scene.rebuild, mode=point.mode, at=point.at)
             struck = self._lines("struck")
             if struck and run.get("signal") != 9:
                 problems.append(f"the run should have been killed: {run}")
@@ -187,15 +199,17 @@ class Stage:
             problems.append(run["crash"])
         self._upstream.wait_until(lambda: self._upstream.in_flight == 0)
         done = self._lines("done")
-        first = self._check(done=done if not self.scene.rebuild else [], finished=False)
-        problems += [f"after the fault: {problem}" for problem in _found(first)]
-        again = self._command()
-        if again.get("exit_code") not in (0, 1) or again["output"].count("Traceback"):
-            problems.append(f"running again: {again}")
+        first: dict[str, Any] = {}
+        if not self.scene.repair:  # what was damaged is still there, and may be reported
+            first = self._check(done=done if not self.scene.rebuild else [], finished=False)
+            problems += [f"after the fault: {problem}" for problem in _found(first)]
+        for again in self._finished():
+            if again.get("exit_code") not in (0, 1) or again["output"].count("Traceback"):
+                problems.append(f"running again: {again}")
         second = self._check(done=[], finished=True)
         problems += [f"after running again: {problem}" for problem in _found(second)]
         texts = {text: n for text, n in self._upstream.embedded.items() if "your vectors" not in text}
-        paid_twice = sum(n - 1 for n in texts.values())
+        paid_twice = sum(n if self.scene.repair else n - 1 for n in texts.values())  # damaged: all had been paid for
         if paid_twice > _AT_STAKE:
             problems.append(f"{paid_twice} texts were paid for twice")
         if max(self._upstream.seen.values(), default=0) > 2:
@@ -208,6 +222,12 @@ class Stage:
             paid_twice=paid_twice,
             problems=tuple(problems),
         )
+
+    def _finished(self) -> Iterator[dict[str, Any]]:
+        """Run the command again, undisturbed; what a repair leaves to do is done by an ingest."""
+        yield self._command()
+        if self.scene.repair:
+            yield self._command(ingest=True)
 
     def injure(self, kinds: tuple[str, ...], n: int, *, seed: int) -> list[tuple[Damage, str, str]]:
         """Damage files of the finished library ``n`` times; return each damage, the verdict on it, and the details."""
@@ -261,4 +281,5 @@ def _anonymous(text: str) -> str:
     text = re.sub(r"[0-9a-f]{32}", "SEGMENT", text)
     text = re.sub(r"\.(new|deleted)-[0-9a-f]{16}", r".\1-ID", text)
     text = re.sub(r"\.tmp[\w.-]{6,}", ".tmpID", text)
+    text = re.sub(r"\.[0-9a-f]{8}\.tmp", ".ID.tmp", text)
     return re.sub(r"\.\d+\.(tmp|del)", r".N.\1", text)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from index.library import Library
 from rag.errors import RagError
 from tests.faults.verify import search_problems
 
-__all__ = ["DERIVED", "TRUTH", "Damage", "damages", "inflict", "outcome", "particulars"]
+__all__ = ["DERIVED", "TRUTH", "Damage", "ail", "damages", "inflict", "outcome", "particulars"]
 
 DERIVED = ("vectors.faiss", "keywords/")
 TRUTH = ("collection.db", "vectors.db")
@@ -60,6 +62,29 @@ def inflict(library: Path, damage: Damage) -> None:
         noise = random.Random(damage.place).randbytes(damage.n)
         data += {"cut": b"", "zero": bytes(damage.n), "garbage": noise}[damage.kind]
     path.write_bytes(data)
+
+
+TRUE_DB = "collections/main/collection.db"
+AILMENTS = (
+    ("vectors.db", "UPDATE vectors SET embedding = zeroblob(length(embedding)) WHERE number IN (3, 9)"),
+    ("vectors.db", "DELETE FROM vectors WHERE number = 20"),
+    (TRUE_DB, "DELETE FROM ledger WHERE path = 'rename.txt'"),
+    (TRUE_DB, "DELETE FROM documents WHERE id = 'remove.txt'"),
+    (TRUE_DB, "UPDATE segments SET text = 'x' || substr(text, 2) WHERE document = 1 AND place = 0"),
+    (TRUE_DB, "UPDATE documents SET title = 'Another' WHERE id = 'spoilt.pdf'"),
+    (TRUE_DB, "UPDATE ledger SET size = size + 1 WHERE path = 'keep.txt'"),
+)
+"""One of each thing that a repair has to do."""
+
+
+def ail(library: Path) -> None:
+    """Damage a library in every way that a repair mends."""
+    for name, statement in AILMENTS:
+        with closing(sqlite3.connect(library / name)) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(statement)
+            connection.commit()
+    inflict(library, Damage("collections/main/vectors.faiss", "cut", 0, 100))
 
 
 def particulars(library: Path) -> dict[str, str]:

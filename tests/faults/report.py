@@ -27,7 +27,7 @@ VERDICTS = {
     "wrong": "a search is wrong, unreported",
     "crash": "an error that is not one of ours",
 }
-WRONG = ("wrong", "crash")
+WRONG = ("altered", "wrong", "crash")
 _TABLES = re.compile(r"(<!-- measured: faults -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -18,13 +18,17 @@ CONCURRENCY = 2
 
 @dataclass(frozen=True)
 class Scene:
-    """A command, whether there is a library before it, and whether the folder has changed since."""
+    """A command, whether there is a library before it, and whether the folder has changed since.
+
+    ``repair`` is of a library that was damaged, and finished by an ingest.
+    """
 
     name: str
     words: str
     has_library: bool
     changes: bool
     rebuild: bool = False
+    repair: bool = False
     tokens: int = 96
 
 
@@ -32,6 +36,7 @@ SCENES = (
     Scene("first", "`rag ingest` into nothing", has_library=False, changes=False),
     Scene("update", "`rag ingest` after changes", has_library=True, changes=True),
     Scene("rebuild", "`rag ingest --rebuild`", has_library=True, changes=False, rebuild=True, tokens=64),
+    Scene("repair", "`rag status --repair`", has_library=True, changes=False, repair=True),
 )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rag.errors import CollectionLockedError
+from tests.faults import soak
 from tests.index.shelving import open_or_create, shelve
 
 ROOT = Path(__file__).parents[2]
@@ -38,9 +39,8 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def test_a_reader_never_sees_an_error_or_half_a_document_while_writers_are_killed(tmp_path: Path) -> None:
+    soak.settle(tmp_path)
     library, collection = open_or_create(tmp_path)
-    with collection.writer("test") as writer:
-        shelve(library, collection, writer, "0.txt", " ".join(["zebra v0x0"] * 30))
     reader = start("read", tmp_path)
     try:
         assert line(reader) == "reading"

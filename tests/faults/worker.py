@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from api.cli.main import main as rag
 from api.footnote import Footnote
 from rag.errors import RagError
 from tests.faults import damage, shim, verify
+from tests.faults.readers import forked
 
 TIMEOUT_S = 120.0
 _IMPORTED_LATE = (
@@ -98,6 +100,10 @@ ACTIONS = {
 }
 
 
+READING = ("command", "ingest")
+"""The actions that read files."""
+
+
 def in_child(order: dict[str, Any], result: Path) -> None:
     """Do the order and leave the process; an exception that gets here is a finding."""
     with open(result.with_suffix(".out"), "wb", buffering=0) as output:
@@ -106,7 +112,8 @@ def in_child(order: dict[str, Any], result: Path) -> None:
     os.environ.clear()
     os.environ.update(order["environ"])
     try:
-        answer = ACTIONS[order["do"]](order)
+        with forked() if order["do"] in READING else nullcontext():
+            answer = ACTIONS[order["do"]](order)
     except BaseException:
         answer = {"crash": traceback.format_exc()}
     shim.arm("off", 0, under=result, log=result)

@@ -17,8 +17,9 @@ import pytest
 
 from api.cli.main import main
 from api.footnote import Footnote
-from ingest.batch import ON_ORDER, Batches
+from ingest.batch import Batches
 from ingest.batch_orders import BatchLimits, OrderBook
+from ingest.batch_report import ON_ORDER
 from rag.errors import AuthenticationError, CollectionError, CollectionLockedError, ConfigError, EndpointResponseError
 from rag.gateway.embeddings import EndpointEmbedder
 from tests.upstream import Fault, Upstream, embedding_of, error_body

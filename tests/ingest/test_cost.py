@@ -4,8 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +18,16 @@ from ingest.report import IngestReport
 from rag.errors import ConfigError
 from rag.prices import Price, known_price, listed_prices
 from rag.tokens import tokenizer
+from tests.ingest.conftest import N_DOCUMENTS
+from tests.ingest.prose import prose
 from tests.upstream import Fault, Upstream
 
 OpenFootnote = Callable[..., Footnote]
 
 
-def prose(seed: int, n_sentences: int = 30) -> str:
-    return " ".join(f"Line {i} of text {seed} says {(seed * 31 + i * 7) % 97} and no more." for i in range(n_sentences))
-
-
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    for i in range(8):
-        (folder / f"doc{i}.md").write_text(f"# Document {i}\n\n{prose(i)}\n", encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-async def footnote_with(tmp_path: Path, upstream: Upstream) -> AsyncIterator[OpenFootnote]:
-    """Open a Footnote over the scripted endpoint, with more settings: ``footnote_with(ingest__max_cost=1)``."""
-    environ = {
-        "OPENAI_BASE_URL": upstream.base_url,
-        "RAG_CHUNKING_TOKENS": "64",
-        "RAG_CHUNKING_OVERLAP": "0",
-        "RAG_EMBEDDINGS_MAX_RETRIES": "0",
-        "RAG_EMBEDDINGS_MAX_INPUTS": "4",
-        "RAG_EMBEDDINGS_PRICE_PER_MILLION": "1000",
-    }
-    async with AsyncExitStack() as stack:
-
-        def opened(library: str = "library", **overrides: Any) -> Footnote:
-            footnote = Footnote.open(tmp_path / library, environ=environ, **overrides)
-            stack.push_async_callback(footnote.aclose)
-            return footnote
-
-        yield opened
+def environ(environ: dict[str, str]) -> dict[str, str]:
+    return {**environ, "RAG_EMBEDDINGS_MAX_INPUTS": "4", "RAG_EMBEDDINGS_PRICE_PER_MILLION": "1000"}
 
 
 @pytest.fixture
@@ -191,7 +163,7 @@ async def test_a_dry_run_writes_nothing_and_embeds_nothing(
 async def test_a_dry_run_makes_no_library(footnote_with: OpenFootnote, folder: Path, upstream: Upstream) -> None:
     footnote = footnote_with("elsewhere")
     found = await estimate(footnote, folder)
-    assert (found.changes["new"], upstream.calls("embeddings")) == (8, [])
+    assert (found.changes["new"], upstream.calls("embeddings")) == (N_DOCUMENTS, [])
     assert not footnote.settings.library.exists()
     assert "length of the vectors" in found.notes[0]
 
@@ -200,7 +172,7 @@ async def test_a_dry_run_needs_no_lock(footnote_with: OpenFootnote, folder: Path
     footnote = footnote_with()
     await ingest(footnote, folder)
     with footnote.collection().writer("somebody else"):
-        assert (await estimate(footnote, folder)).report.counts["unchanged"] == 8
+        assert (await estimate(footnote, folder)).report.counts["unchanged"] == N_DOCUMENTS
 
 
 async def test_requests_and_time_are_estimated_from_what_is_known(

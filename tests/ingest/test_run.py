@@ -2,60 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from api.footnote import Footnote
 from ingest.report import IngestReport
+from tests.ingest.prose import prose
 from tests.upstream import Fault, Upstream
-
-WORDS = (
-    "amber",
-    "birch",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "heron",
-    "inlet",
-    "jetty",
-    "knoll",
-    "larch",
-    "maple",
-)
-
-
-def prose(seed: int, n_sentences: int = 40) -> str:
-    """Sentences that differ from seed to seed, so that no two documents share a chunk."""
-    return " ".join(
-        f"Sentence {i} of text {seed} tells of the {WORDS[(seed + i) % 13]} by the {WORDS[(seed * i + 3) % 13]}."
-        for i in range(n_sentences)
-    )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    for i in range(6):
-        (folder / f"doc{i}.md").write_text(f"# Document {i}\n\n{prose(i)}\n", encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-async def footnote(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Footnote]:
-    environ = {
-        "OPENAI_BASE_URL": upstream.base_url,
-        "RAG_CHUNKING_TOKENS": "64",
-        "RAG_CHUNKING_OVERLAP": "0",
-        "RAG_EMBEDDINGS_MAX_RETRIES": "0",
-        "RAG_EMBEDDINGS_MAX_INPUTS": "8",
-    }
-    async with Footnote.open(tmp_path / "library", environ=environ) as opened:
-        yield opened
 
 
 async def ingest(footnote: Footnote, path: Path) -> IngestReport:
