@@ -11,11 +11,12 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ingest.ignoring import IgnoreRules
 from rag.errors import ConfigError, DocumentReadError
 
-__all__ = ["DEFAULT_IGNORES", "IGNORE_FILE", "Found", "Skipped", "Unreadable", "WalkRules", "walk"]
+__all__ = ["DEFAULT_IGNORES", "IGNORE_FILE", "Closed", "Found", "Skipped", "Unreadable", "WalkRules", "walk"]
 
 IGNORE_FILE = ".ragignore"
 DEFAULT_IGNORES = (
@@ -78,6 +79,17 @@ class Unreadable:
 
     id: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A path whose state is known without reading it. ``drop_document``: a former version must not answer any more."""
+
+    id: str
+    state: Literal["failed", "unsupported", "skipped"]
+    reason: str
+    retriable: bool = False
+    drop_document: bool = False
 
 
 def walk(root: Path, *, rules: WalkRules | None = None) -> Iterator[Found | Skipped | Unreadable]:
