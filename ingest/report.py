@@ -47,7 +47,7 @@ class IngestReport:
     0 for a run by batches, which cannot tell them from what a batch has paid for. ``cost`` is what the embedded tokens
     cost, None where the price is not known; ``currency`` is "" for the embedded model.
     ``stopped`` is the reason why the run ended before all files were read ("" otherwise); files it did not reach are
-    listed as failed and retriable.
+    listed as failed and retriable. ``notes`` are what else a person should know.
     """
 
     root: str
@@ -63,6 +63,7 @@ class IngestReport:
     n_tokens_reused: int = 0
     cost: float | None = None
     currency: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> Mapping[FileState, int]:

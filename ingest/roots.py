@@ -1,4 +1,4 @@
-"""Which folder names the documents of a run, and how a collection remembers that folder."""
+"""Which folder or address names the documents of a run, and how a collection remembers it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Scope", "all_roots", "folder_of", "is_under", "scope_of"]
+from ingest.web.urls import canonical, is_url
+
+__all__ = ["Place", "Scope", "all_roots", "folder_of", "is_there", "is_under", "place_of", "scope_of", "scope_of_url"]
+
+Place = Path | str
+"""What is named for an ingest: a folder or file, or the canonical address of a page or sitemap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +20,21 @@ class Scope:
     """The folder that names the documents, and the part of it ("" is all) that a run looks at.
 
     ``key`` is how the collection remembers the folder. ``absorbed`` are the keys of folders inside it that were
-    ingested by themselves before: their documents become this folder's, under new names and at no cost.
+    ingested by themselves before: their documents become this folder's, under new names and at no cost. An address is
+    a root of its own: its documents are named by their addresses, and a part is one page.
     """
 
-    root: Path
+    root: Place
     key: str
     part: str = ""
     absorbed: frozenset[str] = frozenset()
 
+    @property
+    def is_url(self) -> bool:
+        return isinstance(self.root, str)
+
     def holds(self, path: str) -> bool:
-        return not self.part or is_under(path, self.part)
+        return not self.part or (path == self.part if self.is_url else is_under(path, self.part))
 
 
 def scope_of(path: Path, *, library: Path, known: Iterable[str], alone: bool = False) -> Scope:
@@ -33,8 +43,8 @@ def scope_of(path: Path, *, library: Path, known: Iterable[str], alone: bool = F
     So one file of a folder can be brought up to date without a second name, and without losing its neighbours.
     ``known`` are the keys of the collection's ledger. ``alone``: the path is a folder of its own, whatever lies above.
     """
-    path, keys = path.resolve(), set(known)
-    folders = {folder_of(key, library=library): key for key in keys}
+    path, keys = path.resolve(), {key for key in known if not is_url(key)}
+    folders = {_folder(key, library): key for key in keys}
     for root in (path,) if alone else (path, *path.parents):
         if root in folders:
             part = "" if root == path else path.relative_to(root).as_posix()
@@ -45,20 +55,43 @@ def scope_of(path: Path, *, library: Path, known: Iterable[str], alone: bool = F
     return Scope(path, _key(path, library), absorbed=frozenset() if alone else _inside(path, folders, library))
 
 
-def all_roots(runs: Iterable[Mapping[str, object]], paths: Iterable[Path], *, library: Path) -> list[Path]:
-    """Return the folders and files that earlier runs were of, and then these paths, each once."""
+def scope_of_url(url: str, *, roots: Mapping[str, str]) -> Scope:
+    """Return what an ingest of a canonical address covers: a page of a root known already, or a root of its own.
+
+    ``roots`` maps the paths of the collection's ledger to the roots they belong to.
+    """
+    known = roots.get(url, url)
+    return Scope(url, url) if known == url or not is_url(known) else Scope(known, known, url)
+
+
+def place_of(named: Path | str) -> Place:
+    """Return a path as such, and an address in its canonical spelling. Raises ConfigError for one that is not taken."""
+    return canonical(named) if isinstance(named, str) and is_url(named) else Path(named)
+
+
+def all_roots(runs: Iterable[Mapping[str, object]], places: Iterable[Place], *, library: Path) -> list[Place]:
+    """Return the folders, files and addresses that earlier runs were of, and then these, each once."""
     former = [folder_of(str(run["root"]), library=library) for run in runs]
-    return list(dict.fromkeys([*former, *(path.resolve() for path in paths)]))
+    return list(dict.fromkeys([*former, *(place if isinstance(place, str) else place.resolve() for place in places)]))
 
 
-def folder_of(key: str, *, library: Path) -> Path:
-    """Return the folder that a collection remembers as ``key``."""
-    return Path(os.path.normpath(library.resolve().parent / key))
+def folder_of(key: str, *, library: Path) -> Place:
+    """Return the folder, or the address, that a collection remembers as ``key``."""
+    return key if is_url(key) else _folder(key, library)
+
+
+def is_there(place: Place) -> bool:
+    """Tell whether a folder or file is there; an address always is: what it leads to is kept in the library."""
+    return isinstance(place, str) or place.exists()
 
 
 def is_under(path: str, folder: str) -> bool:
     """Tell whether a path with forward slashes is the folder or lies in it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _folder(key: str, library: Path) -> Path:
+    return Path(os.path.normpath(library.resolve().parent / key))
 
 
 def _key(root: Path, library: Path) -> str:

@@ -27,10 +27,11 @@ from ingest.plan import Work
 from ingest.readers import reader_name
 from ingest.rehearsal import Rehearsal, RehearsedTexts
 from ingest.report import Change, FileResult, FileState, IngestReport
-from ingest.roots import Scope, scope_of
+from ingest.roots import Place, Scope, scope_of, scope_of_url
 from ingest.sources import WalkRules
 from ingest.survey import Survey
 from ingest.tally import IngestProgress, Tally
+from ingest.web.sighting import Looker, Sighting
 from rag.contracts import Embedder, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, RagError, UnsupportedFormatError
 from rag.types import Chunk, Document, EmbeddingLimits
@@ -66,19 +67,32 @@ class Intake:
 
     ``library`` is the folder that holds the collection: it is never read, and roots beside it are remembered relative
     to it. ``alone`` keeps ``path`` apart from a known folder that it lies in. ``limits`` are what reading one file may
-    take.
+    take. ``web`` says how an address is fetched.
     """
 
-    path: Path
+    path: Place
     library: Path
     rules: WalkRules
     alone: bool = False
     limits: ReadingLimits | None = None
+    web: Looker | None = None
 
-    def scope(self, ledger: Mapping[str, LedgerEntry]) -> Scope:
-        """Return the folder that names the documents, and the part of it that is looked at."""
-        known = {entry.root for entry in ledger.values()}
-        return scope_of(self.path, library=self.library, known=known, alone=self.alone)
+    async def look(self, ledger: Mapping[str, LedgerEntry], tally: Tally) -> tuple[Scope, Sighting | None]:
+        """Return the folder that names the documents and the part of it that is looked at; of an address, what it has.
+
+        Pages that were ingested by themselves before become those of the sitemap that lists them.
+        """
+        if not isinstance(self.path, str):
+            known = {entry.root for entry in ledger.values()}
+            return scope_of(self.path, library=self.library, known=known, alone=self.alone), None
+        if self.web is None:
+            raise ValueError(f"{self.path} is an address, and nothing says how to fetch it")
+        scope = scope_of_url(self.path, roots={path: entry.root for path, entry in ledger.items()})
+        sighting = await self.web.look(scope.key, scope.part, self.rules, tally.fetched)
+        tally.notes += sighting.notes
+        seen = {item.id for item in sighting.items}
+        alone = frozenset(url for url in seen if url in ledger and ledger[url].root == url)
+        return dataclasses.replace(scope, absorbed=alone), sighting
 
 
 async def ingest(
@@ -105,13 +119,13 @@ async def ingest(
     tally = Tally(spending, on_progress)
     limits = embedder.profile.limits
     with collection.writer(f"rag ingest {intake.path}") as writer, IsolatedReaders(intake.limits) as readers:
-        scope = intake.scope(collection.ledger())
+        scope, sighting = await intake.look(collection.ledger(), tally)
         async with AsyncExitStack() as stack:
             if queue is None:
                 own = _embedding_queue(collection, vectors, spending.metered(embedder, tokenizer), tokenizer, tally)
                 stack.push_async_callback(own.aclose)
                 queue = own
-            survey = Survey(scope, collection, writer, tally)
+            survey = Survey(scope, collection, writer, tally, sighting)
             run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits)
             await run.execute(_without(intake.library, scope.root, intake.rules))
         report = tally.report(str(scope.root), collection.name, time.monotonic() - started)
@@ -141,8 +155,8 @@ async def rehearse(
     started = time.monotonic()
     tally = Tally(Spending(None), on_progress)
     with IsolatedReaders(intake.limits) as readers:
-        scope = intake.scope(rehearsal.ledger())
-        survey = Survey(scope, rehearsal, rehearsal, tally)
+        scope, sighting = await intake.look(rehearsal.ledger(), tally)
+        survey = Survey(scope, rehearsal, rehearsal, tally, sighting)
         run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits)
         await run.execute(_without(intake.library, scope.root, intake.rules))
     return tally.report(str(scope.root), rehearsal.name, time.monotonic() - started)
@@ -165,10 +179,10 @@ def _embedding_queue(
     return queue
 
 
-def _without(library: Path, root: Path, rules: WalkRules) -> WalkRules:
+def _without(library: Path, root: Place, rules: WalkRules) -> WalkRules:
     """Return the rules that also leave out the library, where it lies in the folder that is read."""
     library = library.resolve()
-    if library == root or not library.is_relative_to(root):
+    if isinstance(root, str) or library == root or not library.is_relative_to(root):
         return rules
     return dataclasses.replace(rules, exclude=(*rules.exclude, f"/{library.relative_to(root).as_posix()}/"))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingStatus
 from ingest.report import FileResult, IngestReport
+from ingest.web.sighting import FetchProgress
 from rag.types import Embeddings
 
 __all__ = ["IngestProgress", "Tally"]
@@ -18,7 +19,7 @@ class IngestProgress:
     """How far a run is. ``n_texts_embedded`` of ``n_chunks`` were sent and came back; ``path`` was looked at last.
 
     ``cost`` is what they cost, None where the price is not known (see IngestReport). ``embedding`` tells what waits for
-    the endpoint.
+    the endpoint, ``fetching`` how far the pages of an address are, before their number is known.
     """
 
     n_files: int
@@ -30,10 +31,13 @@ class IngestProgress:
     cost: float | None = None
     currency: str = ""
     embedding: EmbeddingStatus | None = None
+    fetching: FetchProgress | None = None
 
 
 class Tally:
     """The figures of one run. ``stopped`` is why it ended early; ``removed`` the documents that went.
+
+    ``notes`` are what else a person should know.
 
     ``embedding`` tells what waits for the endpoint, where texts are embedded at once.
     """
@@ -44,6 +48,7 @@ class Tally:
         self.n_files = 0
         self.n_chunks = 0
         self.stopped = ""
+        self.notes: tuple[str, ...] = ()
         self.embedding: Callable[[], EmbeddingStatus] | None = None
         self._spending = spending
         self._on_progress = on_progress
@@ -52,6 +57,12 @@ class Tally:
         self._n_texts_unreadable = 0
         self._n_texts_reused = 0
         self._n_tokens_reused = 0
+        self._fetching: FetchProgress | None = None
+
+    def fetched(self, progress: FetchProgress) -> None:
+        """Note how far the pages of an address are fetched."""
+        self._fetching = progress
+        self.tell()
 
     def done(self, result: FileResult) -> None:
         """Note the one state that a path ended in."""
@@ -84,6 +95,7 @@ class Tally:
                 cost=self._spending.cost(self._n_tokens_embedded),
                 currency=self._spending.currency,
                 embedding=self.embedding() if self.embedding else None,
+                fetching=self._fetching if self.n_files == 0 else None,
             )
         )
 
@@ -93,7 +105,8 @@ class Tally:
             root=root,
             collection=collection,
             files=tuple(self.files[path] for path in sorted(self.files)),
-            removed=self.removed,
+            removed=tuple(sorted(self.removed)),
+            notes=self.notes,
             n_texts_embedded=self._n_texts_embedded,
             n_tokens_embedded=self._n_tokens_embedded,
             n_texts_unreadable=self._n_texts_unreadable,

@@ -68,12 +68,18 @@ def _plain(label: str) -> Callable[[IngestProgress], None]:
         finished = progress.n_files > 0 and progress.n_done == progress.n_files
         if time.monotonic() - last >= PLAIN_EVERY_S or finished:
             last = time.monotonic()
-            note(f"{label}: {progress.n_done:,} of {progress.n_files:,} files, {_detail(progress)}")
+            files = "" if progress.fetching else f"{progress.n_done:,} of {progress.n_files:,} files, "
+            note(f"{label}: {files}{_detail(progress)}")
 
     return show
 
 
 def _detail(progress: IngestProgress) -> str:
+    if fetching := progress.fetching:
+        said = f"fetched {fetching.n_done:,} of {fetching.n_urls:,} pages"
+        if fetching.waiting:
+            said += f", waiting for {fetching.waiting.host}, which asks for {math.ceil(fetching.waiting.seconds)} s"
+        return said
     said = f"{progress.n_chunks:,} chunks"
     if progress.n_texts_embedded:
         said += f", {progress.n_texts_embedded:,} embedded ({progress.n_tokens_embedded:,} tokens)"

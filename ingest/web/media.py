@@ -1,4 +1,4 @@
-"""What a reply is: the ending under which a reader knows its format, and its text in an encoding that needs no guess."""
+"""What a reply is: the ending under which a reader knows its format, and its text in an encoding to rely on. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _TYPES = MimeTypes()  # the table that comes with Python: this machine's own fil
 def ending_of(content_type: str, url: str, body: bytes) -> str:
     """Return the ending of a name that a reader takes for this kind of content, as in ".html".
 
-    What the server says it is decides; where it says nothing definite, the end of the address, then how the bytes begin.
+    What the server says decides; where it says nothing definite, the end of the address, then how the bytes begin.
     Raises UnsupportedFormatError for what no reader reads.
     """
     media_type = content_type.partition(";")[0].strip().lower()

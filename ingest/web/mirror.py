@@ -48,7 +48,7 @@ _COLUMNS = "url, file, sha256, size, content_type, final_url, etag, last_modifie
 
 @dataclass(frozen=True, slots=True)
 class MirroredPage:
-    """A page as it was last fetched. ``file`` is its body, ``final_url`` where redirects led; times are Unix seconds."""
+    """A page as it was fetched. ``file`` is its body, ``final_url`` where redirects led, times are Unix seconds."""
 
     url: str
     file: str
@@ -83,8 +83,10 @@ class Mirror:
         self._dropped: set[str] = set()
 
     def close(self) -> None:
+        """Close the file of records; it is opened again when it is needed."""
         if self._opened is not None:
             self._opened.close()
+            self._opened = None
         if self._behind is not None:
             self._behind.close()
 
@@ -104,7 +106,7 @@ class Mirror:
     def store(
         self, url: str, body: bytes, *, ending: str, content_type: str, final_url: str, etag: str, last_modified: str
     ) -> MirroredPage:
-        """Keep a page as it is now. Bytes that are kept already are not written again, so that the file stays as it is."""
+        """Keep a page as it is now. Bytes that are kept already are not written again: the file stays untouched."""
         sha256 = hashlib.sha256(body).hexdigest()
         known = self.page(url)
         file = f"{_folder_name(host_of(url))}/{_file_name(url, sha256)}{ending}"

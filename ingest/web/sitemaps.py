@@ -47,7 +47,9 @@ def looks_like_sitemap(body: bytes) -> bool:
 
 
 def parse_sitemap(body: bytes, url: str) -> Sitemap:
-    """Return what a sitemap lists. Raises DocumentReadError for what is no sitemap, or larger than the protocol allows."""
+    """Return what a sitemap lists. Raises DocumentReadError for what is none, or larger than the protocol allows."""
+    if not body.strip():
+        raise DocumentReadError(f"the sitemap {url} is empty")
     if not body.lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
         return _text(body, url)
     parser = _Parser()

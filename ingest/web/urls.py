@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-import idna
-
 from rag.errors import ConfigError
 
 __all__ = ["canonical", "host_of", "is_url", "joined", "origin_of", "path_of", "same_site", "shown"]
@@ -110,8 +108,13 @@ def shown(url: str) -> str:
 def _ascii_host(host: str, said: str) -> str:
     if ":" in host:
         return f"[{host}]"
+    if host.isascii():
+        return host.lower()
+    # Imported late: its tables are only needed for names outside ASCII.
+    import idna
+
     try:
-        return host.lower() if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
+        return idna.encode(host, uts46=True).decode("ascii")
     except idna.IDNAError as error:
         raise ConfigError(f"{said}: {host!r} is no name of a host: {error}") from error
 

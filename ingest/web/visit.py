@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Literal
 from urllib.parse import urlsplit
 
 from ingest.ignoring import IgnoreRules
@@ -22,13 +23,14 @@ from ingest.web.client import PageClient, Resolver, resolve
 from ingest.web.fetching import Fetched, Fetcher, FetchLimits, Validators
 from ingest.web.media import ending_of, recoded
 from ingest.web.mirror import Mirror
-from ingest.web.pace import Pace, Waiting
+from ingest.web.pace import Pace
 from ingest.web.robots import ALLOW_ALL, Robots, parse_robots
+from ingest.web.sighting import FetchProgress, Sighting
 from ingest.web.sitemaps import MAX_BYTES, Sitemap, is_named_sitemap, looks_like_sitemap, parse_sitemap
 from ingest.web.urls import host_of, joined, origin_of, path_of, same_site, shown
-from rag.errors import ConfigError, DocumentReadError, UnsupportedFormatError
+from rag.errors import ConfigError, DocumentReadError, RagError, UnsupportedFormatError
 
-__all__ = ["FetchProgress", "Sighting", "WebRules", "look"]
+__all__ = ["AGENT", "WebRules", "WebSource", "look"]
 
 AGENT = "Footnote"
 """The name under which we are known to robots.txt."""
@@ -50,7 +52,7 @@ class WebRules:
 
     private: Sequence[Network] = ()
     hosts: tuple[str, ...] = ()
-    limits: FetchLimits = FetchLimits()
+    limits: FetchLimits = field(default_factory=FetchLimits)
     max_urls: int = 10_000
     per_host: int = 2
     concurrency: int = 8
@@ -60,21 +62,26 @@ class WebRules:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchProgress:
-    """How many of the addresses seen so far have been dealt with, and which host is waited for by its own wish."""
+class WebSource:
+    """A ``Looker``. ``from_mirror``: what is kept is not asked for again."""
 
-    n_urls: int
-    n_done: int
-    waiting: Waiting | None = None
+    rules: WebRules
+    mirror: Mirror
+    from_mirror: bool = False
 
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What an address led to. ``is_complete`` is False where more may belong to it than could be seen."""
-
-    items: tuple[Found | Closed, ...]
-    is_complete: bool = True
-    notes: tuple[str, ...] = ()
+    async def look(
+        self, root: str, part: str, walk: WalkRules, on_progress: Callable[[FetchProgress], None]
+    ) -> Sighting:
+        """Return what a root, or one page of it, leads to now."""
+        return await look(
+            root,
+            rules=self.rules,
+            walk=walk,
+            mirror=self.mirror,
+            part=part,
+            from_mirror=self.from_mirror,
+            on_progress=on_progress,
+        )
 
 
 async def look(
@@ -95,15 +102,18 @@ async def look(
     client = PageClient(allowed=rules.private, resolver=rules.resolver, proxy=rules.proxy)
     pace = Pace(per_host=rules.per_host, concurrency=rules.concurrency)
     fetcher = Fetcher(client, pace, user_agent=rules.user_agent, limits=rules.limits)
-    visit = _Visit(root, rules, _Selection(root, rules, walk), mirror, fetcher, pace, on_progress)
+    visit = _Visit(root, part, rules, _Selection(root, rules, walk), mirror, fetcher, pace, on_progress)
     telling = asyncio.create_task(visit.tell_now_and_then())
     try:
-        return await visit.sighting(part, from_mirror=from_mirror)
+        return await visit.sighting(from_mirror=from_mirror)
+    except* RagError as errors:
+        raise errors.exceptions[0] from None
     finally:
         telling.cancel()
         with suppress(asyncio.CancelledError):
             await telling
         await client.aclose()
+        mirror.close()
 
 
 class _DisallowedError(DocumentReadError):
@@ -146,6 +156,7 @@ class _Visit:
     def __init__(
         self,
         root: str,
+        part: str,
         rules: WebRules,
         selection: _Selection,
         mirror: Mirror,
@@ -154,6 +165,8 @@ class _Visit:
         on_progress: Callable[[FetchProgress], None],
     ) -> None:
         self._root = root
+        self._part = part
+        self._named = part or root
         self._rules = rules
         self._selection = selection
         self._mirror = mirror
@@ -166,10 +179,13 @@ class _Visit:
         self._robots: dict[str, Robots | DocumentReadError] = {}
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def sighting(self, part: str, *, from_mirror: bool) -> Sighting:
+    async def sighting(self, *, from_mirror: bool) -> Sighting:
         known = await asyncio.to_thread(self._mirror.listing, self._root)
-        if part:
-            self._pages[part] = None
+        if self._part:
+            self._pages[self._part] = None
+            await asyncio.to_thread(
+                self._mirror.keep_listing, self._root, self._pages, is_sitemap=True, is_complete=False
+            )
         elif from_mirror and known is not None:
             self._pages |= dict.fromkeys(known.urls)
         else:
@@ -196,21 +212,18 @@ class _Visit:
         """Find out whether the root is a page or a sitemap, and which pages belong to it."""
         expected = was_sitemap or is_named_sitemap(path_of(self._root))
         reply = await self._ask(self._root, max_bytes=MAX_BYTES if expected else None)
-        sitemap: Sitemap | Closed | None = None
-        if isinstance(reply, Fetched) and reply.status == 200:
-            sitemap = await asyncio.to_thread(_sitemap_in, reply, expected=expected)
-        elif expected and isinstance(reply, Closed):
-            sitemap = Closed(self._root, "failed", f"the sitemap cannot be had: {reply.reason}", reply.retriable)
+        sitemap = await asyncio.to_thread(_sitemap_in, self._root, reply, expected=expected)
+        if isinstance(sitemap, Sitemap):
+            await self._expand(sitemap)
+            if not self._pages and not self._items:
+                sitemap = Closed(self._root, "failed", "the sitemap lists no pages")
         if isinstance(sitemap, Closed):
             self._close_incomplete(sitemap)
             return
-        if sitemap is not None:
-            await self._expand(sitemap)
-        urls = list(self._pages) if sitemap is not None else [self._root]
         await asyncio.to_thread(
             self._mirror.keep_listing,
             self._root,
-            urls,
+            [self._root] if sitemap is None else list(self._pages),
             is_sitemap=sitemap is not None,
             is_complete=self._is_complete,
         )
@@ -231,26 +244,18 @@ class _Visit:
                     continue
                 seen.add(named)
                 if reason := self._selection.reason_not_to_enter(named):
-                    self._close_incomplete(Closed(named, "skipped", f"a sitemap {reason}"))
+                    self._items[named] = Closed(named, "skipped", reason)
                 elif depth >= MAX_DEPTH or len(seen) > MAX_SITEMAPS:
                     limit = f"{MAX_DEPTH} deep" if depth >= MAX_DEPTH else f"{MAX_SITEMAPS:,} in number"
-                    self._close_incomplete(
-                        Closed(named, "failed", f"sitemaps that name each other are followed up to {limit}")
-                    )
+                    reason = f"sitemaps that name each other are followed up to {limit}"
+                    self._close_incomplete(Closed(named, "failed", reason))
                 else:
-                    found = await self._sitemap_at(named)
-                    if isinstance(found, Closed):
-                        self._close_incomplete(found)
-                    else:
+                    reply = await self._ask(named, max_bytes=MAX_BYTES)
+                    found = await asyncio.to_thread(_sitemap_in, named, reply, expected=True)
+                    if isinstance(found, Sitemap):
                         waiting.append((named, found, depth + 1))
-
-    async def _sitemap_at(self, url: str) -> Sitemap | Closed:
-        reply = await self._ask(url, max_bytes=MAX_BYTES)
-        if isinstance(reply, Closed):
-            return Closed(url, "failed", f"the sitemap cannot be had: {reply.reason}", reply.retriable)
-        found = await asyncio.to_thread(_sitemap_in, reply, expected=True)
-        assert found is not None
-        return Closed(url, "failed", found.reason, found.retriable) if isinstance(found, Closed) else found
+                    elif found is not None:
+                        self._close_incomplete(found)
 
     def _collect(self, sitemap: str, locations: Sequence[str]) -> None:
         for url in self._addresses(sitemap, locations):
@@ -314,11 +319,11 @@ class _Visit:
             return self._mirror.found(known)
         if reply.status in (404, 410):
             # A page that a person named should be there; one that a sitemap names may have gone since.
-            state = "failed" if url == self._root else "skipped"
-            return Closed(url, state, f"the page is gone: {_said(reply.status)}", drop_document=True)  # type: ignore[arg-type]
+            state: Literal["failed", "skipped"] = "failed" if url == self._named else "skipped"
+            return Closed(url, state, f"the page is gone: {_said(reply.status)}", drop_document=True)
         if reply.status != 200:
-            may_pass = reply.status >= 500 or reply.status in (408, 425, 429)
-            return Closed(url, "failed", f"the server answered {_said(reply.status)}{_wish(reply)}", may_pass)
+            said = f"the server answered {_said(reply.status)}{_wish(reply)}"
+            return Closed(url, "failed", said, _may_pass(reply.status))
         content_type = reply.headers.get("content-type", "")
         try:
             ending = ending_of(content_type, reply.url, reply.body)
@@ -384,17 +389,25 @@ class _Visit:
         return (f"only this page was read; robots.txt of {host_of(self._root)} names sitemaps of the site: {named}",)
 
 
-def _sitemap_in(reply: Fetched, *, expected: bool) -> Sitemap | Closed | None:
-    """Return the sitemap that a reply is; None for a page, Closed for a sitemap that is none or damaged."""
+def _sitemap_in(url: str, reply: Fetched | Closed, *, expected: bool) -> Sitemap | Closed | None:
+    """Return the sitemap that a reply is; None for a page, Closed for a sitemap that cannot be had or is none."""
+    if isinstance(reply, Closed):
+        found = f"the sitemap cannot be had: {reply.reason}"
+        return Closed(url, "failed", found, reply.retriable) if expected else None
+    if reply.status != 200:
+        found = f"the sitemap cannot be had: the server answered {_said(reply.status)}{_wish(reply)}"
+        return Closed(url, "failed", found, _may_pass(reply.status)) if expected else None
     try:
         body = reply.body
         if body.startswith(b"\x1f\x8b") and (expected or path_of(reply.url).endswith(".gz")):
             body = unfolded(body, max_bytes=MAX_BYTES, host=host_of(reply.url))
-        if not expected and not looks_like_sitemap(body):
-            return None
-        return parse_sitemap(body, reply.url)
+        return parse_sitemap(body, url) if expected or looks_like_sitemap(body) else None
     except DocumentReadError as error:
-        return Closed(reply.url, "failed", str(error))
+        return Closed(url, "failed", str(error))
+
+
+def _may_pass(status: int) -> bool:
+    return status >= 500 or status in (408, 425, 429)
 
 
 def _said(status: int) -> str:
