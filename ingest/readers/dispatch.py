@@ -51,7 +51,7 @@ class Reader:
 
 _TEXT = Reader("text", 1, read_text)
 _MARKDOWN = Reader("markdown", 1, read_markdown)
-_HTML = Reader("html", 1, read_html)
+_HTML = Reader("html", 2, read_html)
 _PDF = Reader("pdf", 1, read_pdf)
 
 _ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"{\\rtf"
