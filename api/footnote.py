@@ -273,6 +273,17 @@ class Footnote:
         results = {file.path.rpartition("/")[2]: file for file in report.files}
         return results[path.name]
 
+    async def ingest_urls(self, *urls: str, collection: str | None = None) -> list[IngestReport]:
+        """Do what ``ingest`` does for addresses that a stranger names: public ones only, whatever the settings say."""
+        places = [place for place in _places(urls) if isinstance(place, str)]
+        if len(places) < len(urls):
+            raise ConfigError("these are no addresses; each must begin with http:// or https://")
+        opened = await self._writable(collection or self.settings.collection)
+        spending = await self._spending(opened.name)
+        return [
+            await self._ingest(place, opened, spending, lambda progress: None, public_only=True) for place in places
+        ]
+
     async def search(self, query: str, *, collection: str | None = None, k: int | None = None) -> Retrieval:
         """Return the passages that bear on a query, best first."""
         opened = self.collection(collection)

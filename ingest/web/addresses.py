@@ -23,7 +23,10 @@ _METADATA = frozenset(
 _SHARED = ipaddress.ip_network("100.64.0.0/10")  # between carriers and their customers, RFC 6598
 # IPv6 addresses that lead to the IPv4 address in their last 32 bits, RFC 4291 and 6052.
 _EMBEDDING = (IPv6Network("::/96"), IPv6Network("64:ff9b::/96"))
-_LOCAL_TRANSLATION = IPv6Network("64:ff9b:1::/48")  # leads into whatever network its translator serves, RFC 8215
+# Not of the public network by IANA's registries of special addresses; versions of Python differ on them.
+_SPECIAL: tuple[Network, ...] = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "100::/64", "2001::/23", "3fff::/20", "5f00::/16"))
+)
 
 
 def networks(names: Sequence[str]) -> tuple[Network, ...]:
@@ -85,7 +88,9 @@ def _kind(address: Address, *, is_carrier: bool = False) -> str:
         return ""
     if address in _SHARED:
         return "an address shared by a carrier's customers"
-    if address in _LOCAL_TRANSLATION or address.is_private or getattr(address, "is_site_local", False):
+    if any(address in network for network in _SPECIAL):
+        return "a reserved address"
+    if address.is_private or getattr(address, "is_site_local", False):
         return "a private address"
     if address.is_reserved or not address.is_global:
         return "a reserved address"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
+
+from ingest.web.urls import escaped
 
 __all__ = ["ALLOW_ALL", "MAX_BYTES", "Robots", "parse_robots"]
 
@@ -17,7 +19,6 @@ MAX_BYTES = 500 * 1024
 """What is read of a robots.txt; RFC 9309 asks for at least so much."""
 
 _TOKEN = re.compile(r"[A-Za-z_-]+")
-_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def parse_robots(data: bytes, *, agent: str) -> Robots:
             if "*" in addressed:
                 common.append((key, value))
     said = own if has_own else common
-    rules = tuple(_Rule(_escaped(value), key == "allow") for key, value in said if key != "crawl-delay" and value)
+    rules = tuple(_Rule(escaped(value), key == "allow") for key, value in said if key != "crawl-delay" and value)
     return Robots(rules, _delay(said), tuple(sitemaps))
 
 
@@ -94,12 +95,6 @@ def _lines(data: bytes) -> Iterator[tuple[str, str]]:
 def _delay(said: Sequence[tuple[str, str]]) -> float:
     numbers = [value for key, value in said if key == "crawl-delay" and re.fullmatch(r"\d{1,6}(\.\d{1,6})?", value)]
     return max(map(float, numbers), default=0.0)
-
-
-def _escaped(pattern: str) -> str:
-    """Return a pattern as canonical addresses are spelt."""
-    pattern = _ESCAPE.sub(lambda match: match[0].upper(), pattern)
-    return quote(pattern, safe="/%:@!$&'()*+,;=~-._?[]|")
 
 
 def _matches(pattern: str, path: str) -> bool:

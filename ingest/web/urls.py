@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from rag.errors import ConfigError
 
-__all__ = ["canonical", "host_of", "is_url", "joined", "origin_of", "path_of", "same_site", "shown"]
+__all__ = ["canonical", "escaped", "host_of", "is_url", "joined", "origin_of", "path_of", "same_site", "shown"]
 
 MAX_CHARS = 2_000
 """Longer addresses are refused: no browser of the past bore them, and a document's name should be readable."""
@@ -64,8 +64,8 @@ def canonical(url: str) -> str:
     netloc = _ascii_host(host, said)
     if port is not None and port != _DEFAULT_PORTS[scheme]:
         netloc += f":{port}"
-    path = _without_dots(_escaped(parts.path, _PATH_SAFE)) or "/"
-    return urlunsplit((scheme, netloc, path, _escaped(parts.query, _QUERY_SAFE), ""))
+    path = _without_dots(escaped(parts.path, _PATH_SAFE)) or "/"
+    return urlunsplit((scheme, netloc, path, escaped(parts.query), ""))
 
 
 def joined(base: str, reference: str) -> str:
@@ -119,8 +119,8 @@ def _ascii_host(host: str, said: str) -> str:
         raise ConfigError(f"{said}: {host!r} is no name of a host: {error}") from error
 
 
-def _escaped(text: str, safe: str) -> str:
-    """Escape what must be, in UTF-8, and nothing twice; escapes of plain letters are undone."""
+def escaped(text: str, safe: str = _QUERY_SAFE) -> str:
+    """Return a text with what must be escaped in UTF-8, and nothing twice; escapes of plain letters are undone."""
     text = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text)
     return quote(_ESCAPE.sub(_whole_escape, text), safe=safe, errors="replace")
 
