@@ -9,6 +9,7 @@ they unfold to. No cookies, no credentials, no redirects.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -112,7 +113,7 @@ class _Judge:
 
         One refused address is enough: no honest host has a public and a private one.
         """
-        found = list(await self._resolver(host, port))
+        found = [host] if _is_literal(host) else list(await self._resolver(host, port))
         for address in found:
             if reason := refusal(address, allowed=self._allowed):
                 raise DocumentReadError(
@@ -162,6 +163,14 @@ class _Judged(httpcore2.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _trust() -> ssl.SSLContext:

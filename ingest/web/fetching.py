@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 from ingest.web.bodies import ENCODINGS, read_body
 from ingest.web.client import PageClient
-from ingest.web.pace import MAX_PAUSE_S, Pace
+from ingest.web.pace import MAX_PAUSE_S, GivenUpError, Pace
 from ingest.web.urls import host_of, joined
 from rag.errors import ConfigError, DocumentReadError
 
@@ -112,6 +112,8 @@ class Fetcher:
             pause = self._limits.retry_s * 2**n * random.uniform(0.75, 1.25)
             try:
                 reply = await self._once(url, conditions, max_bytes)
+            except GivenUpError:
+                raise
             except DocumentReadError as error:
                 if not error.retriable:
                     raise

@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rag.errors import DocumentReadError
 
-__all__ = ["Pace", "Waiting"]
+__all__ = ["GivenUpError", "Pace", "Waiting"]
 
 MAX_DELAY_S = 10.0
 """A crawl-delay is honoured up to this; a longer one would stretch a hundred pages over hours."""
@@ -20,6 +20,13 @@ MAX_PAUSE_S = 60.0
 
 FAILURES_IN_A_ROW = 5
 """Requests that nobody answered, or that were refused for being too many, after which a host is left alone."""
+
+
+class GivenUpError(DocumentReadError):
+    """A host is left alone for the rest of the run, since it does not serve."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retriable=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class _Host:
     paused_until: float = 0.0
     failures: int = 0
     last_failure: str = ""
-    waiters: int = field(default=0)
+    waiters: int = 0
 
 
 class Pace:
@@ -56,7 +63,7 @@ class Pace:
 
     @asynccontextmanager
     async def turn(self, host: str) -> AsyncIterator[None]:
-        """Wait until a request to the host may go, and hold its place. Raises DocumentReadError for one given up."""
+        """Wait until a request to the host may go, and hold its place. Raises GivenUpError."""
         state = self._state(host)
         async with state.places:  # the host's first: a slow host must not hold the places of others
             await self._until_due(host, state)
@@ -71,10 +78,9 @@ class Pace:
         while state.paused_until > self._clock():
             await self._sleep_until(state, state.paused_until)
         if state.failures >= FAILURES_IN_A_ROW:
-            raise DocumentReadError(
+            raise GivenUpError(
                 f"not tried: {state.failures} requests to {host} failed in a row, the last with "
-                f"{state.last_failure!r}; run again later",
-                retriable=True,
+                f"{state.last_failure!r}; run again later"
             )
 
     async def _sleep_until(self, state: _Host, due: float) -> None:
