@@ -105,7 +105,7 @@ def document_labels(document_ids: Iterable[str], *, ascii_only: bool) -> dict[st
     {'a/faq.md': 'a/faq.md', 'b/faq.md': 'b/faq.md', 'b/元朝.txt': '~.txt'}
     """
     ids = sorted(set(document_ids))
-    names = [path.rpartition("/")[2] for path in ids]
+    names = [path.rstrip("/").rpartition("/")[2] for path in ids]
     labels = [name if names.count(name) == 1 else path for path, name in zip(ids, names, strict=True)]
     if ascii_only:
         labels = [_ascii(label) for label in labels]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ingest.batch_report import BatchProgress, BatchReport, BatchRun
     from ingest.cost import IngestEstimate, Spending
     from ingest.report import FileResult, IngestReport
+    from ingest.roots import Place
     from ingest.run import TextQueue
     from ingest.tally import IngestProgress
 
@@ -170,7 +171,7 @@ class Footnote:
         report = self.library.repair(self.collection(name).name)
         return replace(report, waiting={str(self._folder_of(key)): of for key, of in report.waiting.items()})
 
-    def _folder_of(self, root: str) -> Path:
+    def _folder_of(self, root: str) -> Path | str:
         from ingest.roots import folder_of
 
         return folder_of(root, library=self.library.folder)
@@ -211,23 +212,24 @@ class Footnote:
         on_progress: Callable[[IngestProgress], None] = lambda progress: None,
         stop: asyncio.Event | None = None,
     ) -> list[IngestReport]:
-        """Bring a collection in step with folders or files, one after the other; the collection is made if need be.
+        """Bring a collection in step with folders, files or addresses, one after the other; it is made if need be.
 
-        ``rebuild`` makes it anew with today's models and chunk size, from these paths and every folder it was made
-        from; the old one answers until the new one is whole, and stays when the run is stopped. Setting ``stop`` ends
-        the run within moments; its report says what was not reached, and further paths are not begun.
+        A text that begins with http:// or https:// is the address of a page or a sitemap. ``rebuild`` makes the
+        collection anew with today's models and chunk size, from these and from all it was made from; the old one
+        answers until the new one is whole, and stays when the run is stopped. Pages that are kept are not fetched then.
+        Setting ``stop`` ends the run within moments; its report says what was not reached, and further paths are not
+        begun.
         """
-        if not paths:
-            raise ConfigError("nothing to ingest: name at least one folder or file")
+        places = _places(paths)
         name = collection or self.settings.collection
         spending = await self._spending(None if rebuild else name)
         if rebuild and name in self.collections():
-            return await self._rebuild(name, [Path(path) for path in paths], spending, on_progress, stop)
+            return await self._rebuild(name, places, spending, on_progress, stop)
         opened = await self._writable(name)
         reports: list[IngestReport] = []
-        for path in paths:
+        for place in places:
             if not (reports and _is_set(stop)):
-                reports.append(await self._ingest(Path(path), opened, spending, on_progress, stop=stop))
+                reports.append(await self._ingest(place, opened, spending, on_progress, stop=stop))
         return reports
 
     async def watch(
@@ -291,13 +293,12 @@ class Footnote:
         """
         from api.batching import ingest_by_batch
 
-        if not paths:
-            raise ConfigError("nothing to ingest: name at least one folder or file")
+        places = _places(paths)
         opened = await self._writable(collection or self.settings.collection)
         spending = await self._spending(opened.name, counts_reuse=False)
 
         async def one_pass(queue: TextQueue | None) -> list[IngestReport]:
-            return [await self._ingest(Path(path), opened, spending, on_progress, queue=queue) for path in paths]
+            return [await self._ingest(place, opened, spending, on_progress, queue=queue) for place in places]
 
         return await ingest_by_batch(
             self.wiring, self.library, opened, one_pass, spending=spending, wait=wait, on_batch=on_batch
@@ -325,11 +326,10 @@ class Footnote:
         """
         from api.planning import plan_ingest
 
-        if not paths:
-            raise ConfigError("nothing to ingest: name at least one folder or file")
+        places = _places(paths)
         name = collection or self.settings.collection
         return await plan_ingest(
-            [Path(path) for path in paths],
+            places,
             name=name,
             settings=self.settings,
             wiring=self.wiring,
@@ -350,6 +350,17 @@ class Footnote:
         report = await self._ingest(path.parent, opened, spending, lambda progress: None, alone=True)
         own_id = upload_id(opened, path.name, uploads=path.parent, library=self.library.folder)
         return [file for file in report.files if is_under(file.path, own_id)]
+
+    async def ingest_urls(self, *urls: str, collection: str | None = None) -> list[IngestReport]:
+        """Do what ``ingest`` does for addresses that a stranger names: public ones only, whatever the settings say."""
+        places = [place for place in _places(urls) if isinstance(place, str)]
+        if len(places) < len(urls):
+            raise ConfigError("these are no addresses; each must begin with http:// or https://")
+        opened = await self._writable(collection or self.settings.collection)
+        spending = await self._spending(opened.name)
+        return [
+            await self._ingest(place, opened, spending, lambda progress: None, public_only=True) for place in places
+        ]
 
     async def search(self, query: str, *, collection: str | None = None, k: int | None = None) -> Retrieval:
         """Return the passages that bear on a query, best first."""
@@ -435,39 +446,40 @@ class Footnote:
     async def _rebuild(
         self,
         name: str,
-        paths: Sequence[Path],
+        places: Sequence[Place],
         spending: Spending,
         on_progress: Callable[[IngestProgress], None],
         stop: asyncio.Event | None,
     ) -> list[IngestReport]:
         """Make the collection anew under another name, then let it take the place of the old one."""
-        from ingest.roots import all_roots
+        from ingest.roots import all_roots, is_there
 
         library, old = self.library, self.collection(name)
-        roots = all_roots(old.runs(), paths, library=library.folder)
+        roots = all_roots(old.runs(), places, library=library.folder)
         new_name = f"{name}{_REBUILDING}"
         if new_name in library.collections():  # what an interrupted rebuild left; its vectors are kept
             library.delete(new_name)
         new = await self._create(new_name)
         uploads = self._uploads(old).resolve()
-        there = [root for root in roots if root.exists()]
+        there = [root for root in roots if is_there(root)]
         reports: list[IngestReport] = []
         for root in there:
             if not (reports and _is_set(stop)):
                 alone = root == uploads
-                reports.append(await self._ingest(root, new, spending, on_progress, alone=alone, stop=stop))
+                report = await self._ingest(root, new, spending, on_progress, alone=alone, from_mirror=True, stop=stop)
+                reports.append(report)
         if not _is_set(stop) and not any(report.stopped for report in reports):
             reports += await asyncio.to_thread(self._gone, old, [root for root in roots if root not in there])
             library.supersede(name, by=new_name)
         return [replace(report, collection=name) for report in reports]
 
-    def _gone(self, old: Collection, roots: Sequence[Path]) -> list[IngestReport]:
+    def _gone(self, old: Collection, roots: Sequence[Place]) -> list[IngestReport]:
         """Return a report for each folder that is no longer there: its documents are not in the rebuilt collection."""
         from ingest.report import IngestReport
         from ingest.roots import folder_of
 
         held = {info.id for info in old.documents()}
-        lost: dict[Path, list[str]] = {root: [] for root in roots}
+        lost: dict[Place, list[str]] = {root: [] for root in roots}
         for path, entry in old.ledger().items():
             root = folder_of(entry.root, library=self.library.folder)
             if root in lost and path in held:
@@ -476,7 +488,7 @@ class Footnote:
 
     async def _ingest(
         self,
-        path: Path,
+        place: Place,
         collection: Collection,
         spending: Spending,
         on_progress: Callable[[IngestProgress], None],
@@ -486,18 +498,24 @@ class Footnote:
         stop: asyncio.Event | None = None,
         parts: Sequence[str] = (),
         leave: Iterable[str] = (),
+        from_mirror: bool = False,
+        public_only: bool = False,
     ) -> IngestReport:
         from ingest.run import Intake, ingest
 
         library = self.library.folder
+        web = None
+        if isinstance(place, str):
+            web = self.wiring.web_source(library / "web", from_mirror=from_mirror, public_only=public_only)
         intake = Intake(
-            path,
+            place,
             library,
             self.wiring.walk_rules(),
             alone=alone,
             limits=self.wiring.reading_limits(),
             parts=tuple(parts),
             leave=frozenset(leave),
+            web=web,
         )
         media = await self.wiring.media_readers()
         async with self._writing[collection.name]:  # uploads wait for each other; another process is an error
@@ -568,3 +586,12 @@ class Footnote:
                 extra_instructions=options.instructions,
             ),
         )
+
+
+def _places(named: Sequence[Path | str]) -> list[Place]:
+    """Return what is named for an ingest, each as a path or a canonical address."""
+    from ingest.roots import place_of
+
+    if not named:
+        raise ConfigError("nothing to ingest: name at least one folder, file or address")
+    return [place_of(one) for one in named]

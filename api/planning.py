@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from api.wiring import Wiring
 from index.collection import Collection
@@ -12,7 +13,7 @@ from index.vector_store import VectorSpace, VectorStore
 from ingest.cost import IngestEstimate
 from ingest.rehearsal import Rehearsal, RehearsedMedia, RehearsedTexts, n_requests
 from ingest.report import IngestReport
-from ingest.roots import all_roots
+from ingest.roots import Place, all_roots, is_there
 from ingest.run import Intake, rehearse
 from ingest.tally import IngestProgress
 from rag.settings import Settings
@@ -24,7 +25,7 @@ _PLACEHOLDER = 1
 
 
 async def plan_ingest(
-    paths: Sequence[Path],
+    places: Sequence[Place],
     *,
     name: str,
     settings: Settings,
@@ -51,37 +52,46 @@ async def plan_ingest(
     media = RehearsedMedia(readers, library.readings() if library else None) if readers else None
     uploads = (settings.library / "uploads" / name).resolve()
     if collection is not None and rebuild:
-        paths = [root for root in all_roots(collection.runs(), paths, library=settings.library) if root.exists()]
+        places = [root for root in all_roots(collection.runs(), places, library=settings.library) if is_there(root)]
     rate = _tokens_per_s(library, name, profile.model)
     estimates: list[IngestEstimate] = []
     n_before, left = 0, settings.ingest.max_cost
-    for path in paths:
-        alone = rebuild and path.resolve() == uploads
-        report = await rehearse(
-            Intake(path, settings.library, wiring.walk_rules(), alone=alone, limits=wiring.reading_limits()),
-            rehearsal=rehearsal,
-            texts=texts,
-            limits=profile.limits,
-            tokenizer=wiring.tokenizer(config.tokenizer),
-            media=media,
-            on_progress=on_progress,
-        )
-        sizes, n_before = texts.sizes[n_before:], len(texts.sizes)
-        estimate = IngestEstimate(
-            report=report,
-            model=profile.model,
-            tokenizer=config.tokenizer,
-            n_texts=len(sizes),
-            n_tokens=sum(sizes),
-            n_requests=n_requests(sizes, profile.limits),
-            price=price,
-            seconds=None if rate is None else round(sum(sizes) / rate, 1),
-            max_cost=left,
-            notes=(*notes, *_about_media(report)),
-        )
-        estimates.append(estimate)
-        left = None if left is None or estimate.cost is None else max(0.0, left - estimate.cost)
+    with TemporaryDirectory(prefix="rag-dry-run-") as scratch:
+        for place in places:
+            report = await rehearse(
+                _intake(place, wiring, settings.library, rebuild=rebuild, uploads=uploads, scratch=Path(scratch)),
+                rehearsal=rehearsal,
+                texts=texts,
+                limits=profile.limits,
+                tokenizer=wiring.tokenizer(config.tokenizer),
+                media=media,
+                on_progress=on_progress,
+            )
+            sizes, n_before = texts.sizes[n_before:], len(texts.sizes)
+            estimate = IngestEstimate(
+                report=report,
+                model=profile.model,
+                tokenizer=config.tokenizer,
+                n_texts=len(sizes),
+                n_tokens=sum(sizes),
+                n_requests=n_requests(sizes, profile.limits),
+                price=price,
+                seconds=None if rate is None else round(sum(sizes) / rate, 1),
+                max_cost=left,
+                notes=(*notes, *report.notes, *_about_media(report)),
+            )
+            estimates.append(estimate)
+            left = None if left is None or estimate.cost is None else max(0.0, left - estimate.cost)
     return estimates
+
+
+def _intake(place: Place, wiring: Wiring, library: Path, *, rebuild: bool, uploads: Path, scratch: Path) -> Intake:
+    """Return what a run would take in; pages that have to be fetched are kept in ``scratch``, not in the library."""
+    web = None
+    if isinstance(place, str):
+        web = wiring.web_source(library / "web", from_mirror=rebuild, scratch=scratch)
+    alone = rebuild and place == uploads
+    return Intake(place, library, wiring.walk_rules(), alone=alone, limits=wiring.reading_limits(), web=web)
 
 
 def _space(

@@ -26,10 +26,12 @@ __all__ = [
     "DocumentText",
     "Error",
     "Health",
+    "IngestUrlsRequest",
     "NewCollection",
     "SearchReply",
     "SearchRequest",
     "UploadReply",
+    "UrlsReply",
 ]
 
 MAX_QUESTION_CHARACTERS = 32_000
@@ -120,6 +122,13 @@ class SearchRequest(_Request):
 
 class NewCollection(_Request):
     name: Annotated[CollectionName, Field(examples=["handbooks"])]
+
+
+class IngestUrlsRequest(_Request):
+    urls: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=2000)]],
+        Field(min_length=1, max_length=100, description="addresses of pages or sitemaps"),
+    ]
 
 
 # --- replies ---------------------------------------------------------------------------------------------------------
@@ -381,6 +390,28 @@ class UploadedFile(_Reply):
 class UploadReply(_Reply):
     collection: str
     files: list[UploadedFile]
+
+
+class SeenPage(_Reply):
+    """What became of one page; ``path`` is its address, and the id of its document."""
+
+    path: str
+    state: Literal["indexed", "unchanged", "empty", "failed", "unsupported", "skipped"]
+    reason: str
+    retriable: bool
+    n_pages: int
+    n_chunks: int
+    n_tokens: int
+    warnings: list[str]
+
+
+class UrlsReply(_Reply):
+    """The pages in the order of their addresses; ``removed`` are the documents that went."""
+
+    collection: str
+    files: list[SeenPage]
+    removed: list[str]
+    notes: list[str]
 
 
 class Health(_Reply):

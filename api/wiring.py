@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.choice import Choice, Family, choose
@@ -32,6 +34,7 @@ from rag.types import ChunkingSettings, EmbedderProfile, MediaKind
 if TYPE_CHECKING:
     from ingest.isolation import ReadingLimits
     from ingest.sources import WalkRules
+    from ingest.web.visit import WebRules, WebSource
     from rag.gateway.vision import VisionKind
     from rag.local.tesseract import Tesseract
 
@@ -300,6 +303,37 @@ class Wiring:
             "vision.input_per_million and vision.output_per_million",
             input_per_million=options.input_per_million,
             output_per_million=options.output_per_million,
+        )
+
+    def web_source(
+        self, folder: Path, *, from_mirror: bool = False, public_only: bool = False, scratch: Path | None = None
+    ) -> WebSource:
+        """Return what fetches addresses into the mirror in ``folder``, or for a dry run into ``scratch``."""
+        from ingest.web.mirror import Mirror  # late: few ingests are of the web
+        from ingest.web.visit import WebSource
+
+        mirror = Mirror(folder) if scratch is None else Mirror(scratch, behind=Mirror(folder))
+        return WebSource(self._web_rules(public_only=public_only), mirror, from_mirror)
+
+    def _web_rules(self, *, public_only: bool) -> WebRules:
+        """Return which addresses are fetched, and how; ``public_only``: no private ones, whatever the settings say."""
+        from ingest.web.addresses import networks
+        from ingest.web.fetching import FetchLimits
+        from ingest.web.visit import AGENT, WebRules
+
+        options = self._settings.web
+        contact = f" (+{options.contact})" if options.contact else ""
+        return WebRules(
+            private=() if public_only else networks(options.private_networks),
+            hosts=options.hosts,
+            limits=FetchLimits(
+                max_bytes=options.max_page_mb * 1024 * 1024, total_s=options.timeout_s, max_retries=options.max_retries
+            ),
+            max_urls=options.max_urls,
+            per_host=options.per_host,
+            concurrency=options.concurrency,
+            proxy=options.proxy,
+            user_agent=f"{AGENT}/{version('footnote-rag')}{contact}",
         )
 
     # --- answers

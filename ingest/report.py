@@ -94,7 +94,7 @@ class IngestReport:
     programs worked. ``prefix`` is what the paths begin with, beside their place below ``root``: "" in the first folder
     of a collection.
     ``stopped`` is the reason why the run ended before all files were read ("" otherwise); files it did not reach are
-    listed as failed and retriable.
+    listed as failed and retriable. ``notes`` are what else a person should know.
     """
 
     root: str
@@ -114,6 +114,7 @@ class IngestReport:
     embedding_cost: float | None = None
     saved: float | None = None
     prefix: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> Mapping[FileState, int]:

@@ -1,4 +1,4 @@
-"""Which folder names the documents of a run, and how a collection remembers that folder."""
+"""Which folder or address names the documents of a run, and how a collection remembers it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,24 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ingest.web.urls import canonical, is_url
 from rag.errors import DocumentReadError
 
-__all__ = ["Scope", "all_roots", "folder_of", "is_under", "is_under_any", "scope_of"]
+__all__ = [
+    "Place",
+    "Scope",
+    "all_roots",
+    "folder_of",
+    "is_there",
+    "is_under",
+    "is_under_any",
+    "place_of",
+    "scope_of",
+    "scope_of_url",
+]
+
+Place = Path | str
+"""What is named for an ingest: a folder or file, or the canonical address of a page or sitemap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +33,23 @@ class Scope:
 
     ``key`` is how the collection remembers the folder. ``absorbed`` are the keys of folders inside it that were
     ingested by themselves before: their documents become this folder's, under new names and at no cost. ``leave`` are
-    paths that a run neither reads nor misses.
+    paths that a run neither reads nor misses. An address is a root of its own: its documents are named by their
+    addresses, and a part is one page.
     """
 
-    root: Path
+    root: Place
     key: str
     parts: tuple[str, ...] = ()
     absorbed: frozenset[str] = frozenset()
     leave: frozenset[str] = frozenset()
 
+    @property
+    def is_url(self) -> bool:
+        return isinstance(self.root, str)
+
     def holds(self, path: str) -> bool:
+        if self.is_url:
+            return not self.parts or path in self.parts
         if self.parts and not any(is_under(path, part) for part in self.parts):
             return False
         return not self.leave or not any(is_under(path, left) for left in self.leave)
@@ -49,12 +71,12 @@ def scope_of(path: Path, *, library: Path, known: Iterable[str], alone: bool = F
     ``known`` are the keys of the collection's ledger. ``alone``: the path is a folder of its own, whatever lies above.
     Raises DocumentReadError for a path inside a file: an archive is read whole.
     """
-    path, keys = path.resolve(), set(known)
+    path, keys = path.resolve(), {key for key in known if not is_url(key)}
     if whole := next((parent for parent in path.parents if parent.is_file()), None):
         raise DocumentReadError(
             f"cannot read {str(path)!r}: {str(whole)!r} is a file, and is read whole; run: rag ingest {whole}"
         )
-    folders = {folder_of(key, library=library): key for key in keys}
+    folders = {_folder(key, library): key for key in keys}
     for root in (path,) if alone else (path, *path.parents):
         if root in folders:
             parts = () if root == path else (path.relative_to(root).as_posix(),)
@@ -65,15 +87,34 @@ def scope_of(path: Path, *, library: Path, known: Iterable[str], alone: bool = F
     return Scope(path, _key(path, library), absorbed=frozenset() if alone else _inside(path, folders, library))
 
 
-def all_roots(runs: Iterable[Mapping[str, object]], paths: Iterable[Path], *, library: Path) -> list[Path]:
-    """Return the folders and files that earlier runs were of, and then these paths, each once."""
+def scope_of_url(url: str, *, roots: Mapping[str, str]) -> Scope:
+    """Return what an ingest of a canonical address covers: a page of a root known already, or a root of its own.
+
+    ``roots`` maps the paths of the collection's ledger to the roots they belong to.
+    """
+    known = roots.get(url, url)
+    return Scope(url, url) if known == url or not is_url(known) else Scope(known, known, (url,))
+
+
+def place_of(named: Path | str) -> Place:
+    """Return a path as such, and an address in its canonical spelling. Raises ConfigError for one that is not taken."""
+    return canonical(named) if isinstance(named, str) and is_url(named) else Path(named)
+
+
+def all_roots(runs: Iterable[Mapping[str, object]], places: Iterable[Place], *, library: Path) -> list[Place]:
+    """Return the folders, files and addresses that earlier runs were of, and then these, each once."""
     former = [folder_of(str(run["root"]), library=library) for run in runs]
-    return list(dict.fromkeys([*former, *(path.resolve() for path in paths)]))
+    return list(dict.fromkeys([*former, *(place if isinstance(place, str) else place.resolve() for place in places)]))
 
 
-def folder_of(key: str, *, library: Path) -> Path:
-    """Return the folder that a collection remembers as ``key``."""
-    return Path(os.path.normpath(library.resolve().parent / key))
+def folder_of(key: str, *, library: Path) -> Place:
+    """Return the folder, or the address, that a collection remembers as ``key``."""
+    return key if is_url(key) else _folder(key, library)
+
+
+def is_there(place: Place) -> bool:
+    """Tell whether a folder or file is there; an address always is: what it leads to is kept in the library."""
+    return isinstance(place, str) or place.exists()
 
 
 def is_under(path: str, folder: str) -> bool:
@@ -88,6 +129,10 @@ def is_under_any(path: str, folders: Set[str]) -> bool:
     (True, False)
     """
     return path in folders or any(char == "/" and path[:place] in folders for place, char in enumerate(path))
+
+
+def _folder(key: str, library: Path) -> Path:
+    return Path(os.path.normpath(library.resolve().parent / key))
 
 
 def _key(root: Path, library: Path) -> str:

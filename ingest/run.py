@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +31,13 @@ from ingest.plan import Work, reader_of
 from ingest.readers import reader_name
 from ingest.rehearsal import Rehearsal, RehearsedMedia, RehearsedTexts
 from ingest.report import Change, FileResult, FileState, IngestReport
-from ingest.roots import Scope, scope_of
+from ingest.roots import Place, Scope, scope_of, scope_of_url
 from ingest.sources import WalkRules
 from ingest.stopping import to_the_end, unless_stopped
 from ingest.survey import Survey
 from ingest.tally import IngestProgress, Tally
 from ingest.together import Together
+from ingest.web.sighting import Looker, Sighting
 from rag.contracts import Embedder, MediaReader, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, MediaError, RagError, UnsupportedFormatError
 from rag.local.embedder import LOCAL_MODEL
@@ -98,21 +99,36 @@ class Intake:
     ``library`` is the folder that holds the collection: it is never read, and roots beside it are remembered relative
     to it. ``alone`` keeps ``path`` apart from a known folder that it lies in. ``limits`` are what reading one file may
     take. ``parts`` are the only paths in the folder that the run looks at, and ``leave`` those that it leaves as they
-    are, both relative to it.
+    are, both relative to it. ``web`` says how an address is fetched.
     """
 
-    path: Path
+    path: Place
     library: Path
     rules: WalkRules
     alone: bool = False
     limits: ReadingLimits | None = None
     parts: tuple[str, ...] = ()
     leave: frozenset[str] = frozenset()
+    web: Looker | None = None
 
-    def scope(self, known: Iterable[str]) -> Scope:
-        """Return the folder that names the documents, and the parts of it that are looked at."""
-        scope = scope_of(self.path, library=self.library, known=known, alone=self.alone)
-        return scope.narrowed(self.parts, leave=self.leave) if self.parts or self.leave else scope
+    async def look(self, collection: Collection | Rehearsal, tally: Tally) -> tuple[Scope, Sighting | None]:
+        """Return the folder that names the documents and the parts that are looked at; of an address, what it has.
+
+        Pages that were ingested by themselves before become those of the sitemap that lists them.
+        """
+        if not isinstance(self.path, str):
+            scope = scope_of(self.path, library=self.library, known=collection.roots(), alone=self.alone)
+            return (scope.narrowed(self.parts, leave=self.leave) if self.parts or self.leave else scope), None
+        if self.web is None:
+            raise ValueError(f"{self.path} is an address, and nothing says how to fetch it")
+        ledger = collection.ledger()
+        scope = scope_of_url(self.path, roots={path: entry.root for path, entry in ledger.items()})
+        page = scope.parts[0] if scope.parts else ""
+        sighting = await self.web.look(scope.key, page, self.rules, tally.fetched)
+        tally.notes += sighting.notes
+        seen = {item.id for item in sighting.items}
+        alone = frozenset(url for url in seen if url in ledger and ledger[url].root == url)
+        return dataclasses.replace(scope, absorbed=alone), sighting
 
 
 async def ingest(
@@ -144,7 +160,6 @@ async def ingest(
     tally = Tally(spending, on_progress)
     limits = embedder.profile.limits
     with collection.writer(f"rag ingest {intake.path}") as writer:
-        scope = intake.scope(collection.roots())
         async with AsyncExitStack() as stack:
             texts = _media_texts(spending.metered_media(media or {}), readings, tally)
             if texts is not None:
@@ -157,7 +172,16 @@ async def ingest(
             readers = stack.enter_context(
                 IsolatedReaders(intake.limits, served=served_kinds(texts.profiles) if texts else ())
             )
-            survey = Survey(scope, collection, writer, tally, readers)
+            seen: list[tuple[Scope, Sighting | None]] = []
+
+            async def look() -> None:
+                seen.append(await intake.look(collection, tally))
+
+            if not await unless_stopped(look(), stop):
+                tally.stopped = "interrupted"
+                return tally.report(str(intake.path), collection.name, time.monotonic() - started)
+            [(scope, sighting)] = seen
+            survey = Survey(scope, collection, writer, tally, readers, sighting)
             run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits, texts)
             if not await unless_stopped(run.execute(intake.rules.without(intake.library, scope.root)), stop):
                 run.interrupt()
@@ -197,8 +221,8 @@ async def rehearse(
     if media is not None:
         media.on_read = tally.media_read
     with IsolatedReaders(intake.limits, served=served_kinds(media.profiles) if media else ()) as readers:
-        scope = intake.scope(rehearsal.roots())
-        survey = Survey(scope, rehearsal, rehearsal, tally, readers)
+        scope, sighting = await intake.look(rehearsal, tally)
+        survey = Survey(scope, rehearsal, rehearsal, tally, readers, sighting)
         run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits, media)
         async with tally.telling():
             await run.execute(intake.rules.without(intake.library, scope.root))

@@ -65,10 +65,10 @@ class WalkRules:
         if self.max_bytes < 1:
             raise ValueError(f"max_bytes must be at least 1, got {self.max_bytes}")
 
-    def without(self, library: Path, root: Path) -> WalkRules:
+    def without(self, library: Path, root: Path | str) -> WalkRules:
         """Return the rules for a walk through ``root`` that also leave out the library, where it lies in there."""
         library = library.resolve()
-        if library == root or not library.is_relative_to(root):
+        if isinstance(root, str) or library == root or not library.is_relative_to(root):
             return self
         return replace(self, exclude=(*self.exclude, f"/{library.relative_to(root).as_posix()}/"))
 
@@ -110,12 +110,21 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An archive that is not entered, or a file in one that is not read, and the state it ends in."""
+    """What ends in a state without being read: an archive that is not entered, a file in one, a page that is not there.
+
+    ``is_gone``: what was read of it before must not answer any more, although it failed.
+    """
 
     id: str
-    state: Literal["empty", "failed", "unsupported"]
+    state: Literal["empty", "failed", "unsupported", "skipped"]
     reason: str
     retriable: bool = False
+    is_gone: bool = False
+
+    @property
+    def drops_document(self) -> bool:
+        """Whether a former version of it goes: a failed one keeps answering, unless what it was of is gone."""
+        return self.state != "failed" or self.is_gone
 
 
 Item = Found | Skipped | Unreadable | Settled

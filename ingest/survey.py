@@ -21,8 +21,9 @@ from ingest.readers import reader_name
 from ingest.rehearsal import Rehearsal
 from ingest.report import Change, FileResult, FileState
 from ingest.roots import Scope, is_under_any
-from ingest.sources import Found, Item, Settled, Sieve, Skipped, Unreadable, WalkRules, walk
+from ingest.sources import Found, Item, Settled, Sieve, Skipped, WalkRules, walk
 from ingest.tally import Tally
+from ingest.web.sighting import Sighting
 from rag.errors import DocumentReadError
 from rag.types import MediaKind
 
@@ -35,6 +36,7 @@ class Survey:
     """One look at the scope of a run. Files that need no reading get their state here, in ledger and tally.
 
     ``root`` is how the ledger calls the folder; ``held`` are the ids of the documents that were there before.
+    ``sighting`` is what an address led to, in place of a walk.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Survey:
         writer: Writer | Rehearsal,
         tally: Tally,
         readers: IsolatedReaders,
+        sighting: Sighting | None = None,
     ) -> None:
         self.root = scope.key
         self.held: set[str] = set()
@@ -53,6 +56,7 @@ class Survey:
         self._tally = tally
         self._readers = readers
         self._archives = Archives(readers, max_bytes=0)
+        self._sighting = sighting
         self._prefix = ""
         self._cancelled = False
 
@@ -62,7 +66,7 @@ class Survey:
 
     def plan(self, rules: WalkRules, *, served: Kinds[MediaKind] = ()) -> Plan:
         """Walk, compare with the ledger, and return what is to be done. ``served`` are the media that can be read."""
-        prefix = self._writer.prefix_for(self.root)
+        prefix = "" if self._scope.is_url else self._writer.prefix_for(self.root)
         self._prefix = self._tally.prefix = f"{prefix}/" if prefix else ""
         within = [self._prefix + part for part in self._scope.parts] or None
         everything = self._collection.ledger(within=within)
@@ -73,17 +77,21 @@ class Survey:
         root_before = self._root_identity()
         for item in self._seen(rules, ledger):
             taken = everything.get(item.id)
-            if taken is not None and not self._is_ours(taken):
+            if taken is not None and not self._is_ours(taken) and self._scope.is_url:
+                self._tally.done(FileResult(item.id, "skipped", f"read already as a page of {taken.root}"))
+            elif taken is not None and not self._is_ours(taken):
                 reason = f"its name is taken by a document of {taken.root}; rename one of them"
                 self._tally.done(FileResult(item.id, "failed", reason))
             elif isinstance(item, Found):
                 found.append(item)
             elif isinstance(item, Skipped):
-                self._note(item.id, "skipped", item.reason, taken)
-            elif isinstance(item, Settled) and item.state != "failed":
-                self._note(item.id, item.state, item.reason, taken)
+                self._note(Settled(item.id, "skipped", item.reason), taken)
+            elif isinstance(item, Settled):
+                self._note(item, taken)
+                if item.state == "failed" and not self._scope.is_url:
+                    out_of_sight.add(item.id)
             else:
-                self._fail(item.id, item.reason, retriable=isinstance(item, Unreadable) or item.retriable)
+                self._fail(item.id, item.reason, retriable=True)
                 out_of_sight.add(item.id)
         if self._root_identity() != root_before:
             raise DocumentReadError(
@@ -99,6 +107,8 @@ class Survey:
         hashed = list(self._hashed(unsure))
         keep = {path for path in ledger if is_under_any(path, out_of_sight)}
         keep |= {path for path in ledger if not self._covers(path)} | set(self._tally.files)
+        if self._sighting is not None and not self._sighting.is_complete:
+            keep |= set(ledger)
         plan = plan_changes(known, hashed, ledger, readers, keep=keep)
         self._tally.n_files = len(self._tally.files) + len(plan.known) + len(plan.work)
         for known_file in plan.known:
@@ -107,6 +117,9 @@ class Survey:
 
     def _seen(self, rules: WalkRules, ledger: Mapping[str, LedgerEntry]) -> Iterable[Item]:
         """Yield what the scope holds, under the ids it has in the collection."""
+        if isinstance(self._scope.root, str):
+            yield from self._sighting.items if self._sighting else ()
+            return
         self._archives = Archives(self._readers, max_bytes=rules.max_bytes, prefix=self._prefix)
         unchanged = file_stamps(ledger)
 
@@ -124,6 +137,8 @@ class Survey:
 
     def _root_identity(self) -> tuple[int, int] | None:
         """Return what tells the folder from what a mount leaves behind: all in it would seem to be gone."""
+        if isinstance(self._scope.root, str):
+            return None
         try:
             status = self._scope.root.stat()
         except OSError:  # the walk says so
@@ -152,18 +167,26 @@ class Survey:
             except OSError as error:
                 self._fail(file.id, f"cannot be read: {error.strerror or error}", retriable=True)
 
-    def _note(self, path: str, state: _Unread, reason: str, before: LedgerEntry | None) -> None:
-        """Record a path that has no document and needs no reading."""
-        if before is None or (before.root, before.state, before.reason) != (self.root, state, reason):
-            entry = LedgerEntry(path=path, root=self.root, state=state, reason=reason)
-            self._writer.record(entry, drop_document=True)
-        change: Change | None = "removed" if path in self.held else None
-        self._tally.done(FileResult(path, state, reason, change=change))
+    def _note(self, item: Settled, before: LedgerEntry | None) -> None:
+        """Record a path that needs no reading."""
+        drops = item.drops_document
+        if before is None or (before.root, before.state, before.reason) != (self.root, item.state, item.reason):
+            entry = LedgerEntry(
+                item.id,
+                self.root,
+                item.state,
+                reason=item.reason,
+                retriable=item.retriable,
+                updated_at=time.time(),
+            )
+            self._writer.record(entry, drop_document=drops)
+        change: Change | None = "removed" if drops and item.id in self.held else None
+        self._tally.done(FileResult(item.id, item.state, item.reason, change=change, retriable=item.retriable))
 
     def _note_known(self, item: Known) -> None:
         entry = item.entry
-        if item.hashed:
-            self._writer.record(_entry_of(item.found, entry), drop_document=False)
+        if item.hashed or entry.root != self.root:
+            self._writer.record(_entry_of(item.found, entry, self.root), drop_document=False)
         state: FileState = "unchanged" if entry.state == "indexed" else entry.state
         self._tally.done(
             FileResult(
@@ -181,7 +204,7 @@ class Survey:
         """Forget the paths that are gone, and their documents."""
         for path in paths:
             self._writer.forget(path)
-        self._tally.removed = tuple(path for path in paths if path in self.held)
+        self._tally.removed += tuple(path for path in paths if path in self.held)
 
     def _fail(self, path: str, reason: str, *, retriable: bool) -> None:
         """Record a path that could not be opened; a former version of it keeps answering."""
@@ -195,10 +218,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _entry_of(file: Found, entry: LedgerEntry) -> LedgerEntry:
-    """Return the entry with the file's present size and times, looked at now."""
+def _entry_of(file: Found, entry: LedgerEntry, root: str) -> LedgerEntry:
+    """Return the entry under a root with the file's present size and times, looked at now."""
     return dataclasses.replace(
         entry,
+        root=root,
         size=file.size,
         mtime_ns=file.mtime_ns,
         ctime_ns=file.ctime_ns,

@@ -14,6 +14,7 @@ from ingest.cost import Spending
 from ingest.embedding import EmbeddingStatus
 from ingest.outlook import Done, Outlook, ToDo
 from ingest.report import FileResult, IngestReport, MediaCount
+from ingest.web.sighting import FetchProgress
 from rag.types import Embeddings, MediaKind, MediaProfile, MediaText
 
 __all__ = ["IngestProgress", "Phase", "Tally", "Waiting"]
@@ -50,7 +51,8 @@ class IngestProgress:
     contents with the last run (``n_compared`` of ``n_to_compare`` files), ``working``, and ``finishing``: bringing the
     indexes up to date. ``n_stored`` documents are stored, and ``n_bytes_read`` of ``n_bytes`` read. ``n_tokens`` are
     those of the chunks. Rates are over the last half minute, of chunks that have their vectors and of tokens sent.
-    ``left_s`` is None where nobody can tell.
+    ``left_s`` is None where nobody can tell. ``fetching`` is how far the pages of an address are, before their number
+    is known.
     """
 
     n_files: int
@@ -76,6 +78,7 @@ class IngestProgress:
     tokens_per_s: float | None = None
     left_s: float | None = None
     waiting: tuple[Waiting, ...] = ()
+    fetching: FetchProgress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class Tally:
 
     Counting costs next to nothing: what it comes to is worked out when it is told, four times a second, and for each
     document that is stored.
+
+    ``notes`` are what else a person should know.
     """
 
     def __init__(self, spending: Spending, on_progress: Callable[[IngestProgress], None]) -> None:
@@ -110,6 +115,7 @@ class Tally:
         self.n_chunks = 0
         self.n_bytes = 0
         self.stopped = ""
+        self.notes: tuple[str, ...] = ()
         self._spending = spending
         self._on_progress = on_progress
         self._embedding: Callable[[], EmbeddingStatus] | None = None
@@ -130,8 +136,14 @@ class Tally:
         self._n_texts_reused = 0
         self._n_tokens_reused = 0
         self._media: dict[tuple[str, str], MediaCount] = {}
+        self._fetching: FetchProgress | None = None
 
     # --- counting
+
+    def fetched(self, progress: FetchProgress) -> None:
+        """Note how far the pages of an address are fetched."""
+        self._fetching = progress
+        self.tell()
 
     def done(self, result: FileResult) -> None:
         """Note the one state that a path ended in."""
@@ -262,6 +274,7 @@ class Tally:
                 tokens_per_s=view.tokens_per_s,
                 left_s=view.left_s,
                 waiting=view.waiting,
+                fetching=self._fetching if self.n_files == 0 else None,
             )
         )
 
@@ -294,7 +307,8 @@ class Tally:
             root=root,
             collection=collection,
             files=tuple(self.files[path] for path in sorted(self.files)),
-            removed=self.removed,
+            removed=tuple(sorted(self.removed)),
+            notes=self.notes,
             n_texts_embedded=self._n_texts_embedded,
             n_tokens_embedded=self._n_tokens_embedded,
             n_texts_unreadable=self._n_texts_unreadable,

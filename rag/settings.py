@@ -34,6 +34,7 @@ __all__ = [
     "Settings",
     "SharedEndpoint",
     "VisionOptions",
+    "WebOptions",
     "environment_name",
     "load_settings",
 ]
@@ -269,6 +270,39 @@ class IngestOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class WebOptions:
+    """How pages of the web are fetched."""
+
+    private_networks: tuple[str, ...] = ()
+    """networks and addresses that may be fetched although they are not public, as in 10.0.0.0/8"""
+    hosts: tuple[str, ...] = ()
+    """other hosts whose pages a sitemap may list"""
+    max_urls: int = 10_000
+    """pages that a sitemap, with those it names, may list"""
+    max_page_mb: int = 20
+    """larger pages are skipped, and listed as such"""
+    timeout_s: float = 60.0
+    """seconds that one page may take, to its last byte"""
+    max_retries: int = 2
+    """second tries after 429, 5xx, timeouts and broken connections"""
+    concurrency: int = 8
+    """pages fetched at once, at most"""
+    per_host: int = 2
+    """pages fetched at once from one host, at most"""
+    proxy: str = field(default="", repr=False)
+    """proxy to fetch through; those of the environment are not used"""
+    contact: str = ""
+    """mail or web address that hosts are told, for those who want to complain"""
+
+    def __post_init__(self) -> None:
+        for name in ("max_urls", "max_page_mb", "concurrency", "per_host"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "a whole number from 1")
+        _require(self.timeout_s > 0, "timeout_s", self.timeout_s, "a number above 0")
+        _require(0 <= self.max_retries <= 10, "max_retries", self.max_retries, "a whole number from 0 to 10")
+        _require(self.contact.isprintable(), "contact", self.contact, "one line of text")
+
+
+@dataclass(frozen=True, slots=True)
 class ServerOptions:
     """Where the HTTP service listens."""
 
@@ -311,6 +345,7 @@ class Settings:
     retrieval: RetrievalOptions = RetrievalOptions()
     answer: AnswerOptions = AnswerOptions()
     ingest: IngestOptions = IngestOptions()
+    web: WebOptions = WebOptions()
     server: ServerOptions = ServerOptions()
     shared: SharedEndpoint = SharedEndpoint()
     provider_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -330,6 +365,7 @@ SECTIONS: Mapping[str, type] = {
     "retrieval": RetrievalOptions,
     "answer": AnswerOptions,
     "ingest": IngestOptions,
+    "web": WebOptions,
     "server": ServerOptions,
 }
 _TOP = ("library", "collection")

@@ -1,4 +1,4 @@
-"""``rag ingest``: bring a collection in step with folders or files."""
+"""``rag ingest``: bring a collection in step with folders, files or pages of the web."""
 
 from __future__ import annotations
 

@@ -105,6 +105,8 @@ def report_lines(report: IngestReport, *, verbose: bool = False) -> Iterable[str
         yield f"{report.n_texts_unreadable:,} of them are in languages the model cannot read: keywords find them"
     for count in report.media:
         yield media_line(count)
+    for said in report.notes:
+        yield f"note: {said}"
     if report.stopped:
         yield f"stopped: {report.stopped}"
     if report.failed or report.stopped:

@@ -91,9 +91,10 @@ def _ingest(commands: Commands) -> None:
     parser = _command(
         commands,
         "ingest",
-        "bring a collection in step with folders or files",
+        "bring a collection in step with folders, files or pages of the web",
         "  rag ingest docs\n"
         "  rag ingest docs notes.md --collection manuals --exclude 'drafts/**'\n"
+        "  rag ingest https://example.org/sitemap.xml --include 'guide/**'\n"
         "  rag ingest docs --dry-run                  # what it would do and cost\n"
         "  rag ingest docs --max-cost 0.50            # and no more\n"
         "  rag ingest docs --batch                    # half the price, within a day\n"
@@ -102,7 +103,7 @@ def _ingest(commands: Commands) -> None:
         "exit status: 0 all files dealt with, 1 a file failed (it is tried again next time), 2 wrong usage, "
         "130 or 143 stopped by Ctrl-C or SIGTERM",
     )
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folder or file")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="folder, file, or address of a page or sitemap")
     _collection(parser)
     parser.add_argument("--include", action="append", metavar="GLOB", help="only these paths")
     parser.add_argument("--exclude", action="append", metavar="GLOB", help="not these paths")

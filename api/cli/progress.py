@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from api.cli.output import duration, note, size
 from ingest.tally import IngestProgress, Waiting
+from ingest.web.sighting import FetchProgress
 from rag.prices import money
 
 __all__ = ["figures", "ingest_progress", "plain_progress", "waits"]
@@ -76,6 +77,8 @@ def plain_progress(label: str, *, says_when_done: bool = True) -> Callable[[Inge
 
 def figures(progress: IngestProgress) -> str:
     """Return how far a run is: files, chunks, tokens, rate, cost. Pure."""
+    if progress.fetching is not None:
+        return _fetched(progress.fetching)
     if progress.phase == "looking":
         return f"looking: {progress.n_seen:,} files so far"
     if progress.phase == "comparing":
@@ -92,6 +95,13 @@ def figures(progress: IngestProgress) -> str:
     if progress.cost and progress.currency:
         said.append(money(progress.cost, progress.currency))
     return ", ".join(said)
+
+
+def _fetched(fetching: FetchProgress) -> str:
+    said = f"fetched {fetching.n_done:,} of {fetching.n_urls:,} pages"
+    if fetching.waiting:
+        said += f", waiting for {fetching.waiting.host}, which asks for {math.ceil(fetching.waiting.seconds)} s"
+    return said
 
 
 def _left(progress: IngestProgress) -> str:

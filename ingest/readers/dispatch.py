@@ -56,7 +56,7 @@ class Reader:
 
 _TEXT = Reader("text", 2, read_text)
 _MARKDOWN = Reader("markdown", 2, read_markdown)
-_HTML = Reader("html", 2, read_html)
+_HTML = Reader("html", 3, read_html)
 _PDF = Reader("pdf", 2, read_pdf, takes_media=True)
 _IMAGE = Reader("image", 1, read_image, takes_media=True)
 

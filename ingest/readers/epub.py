@@ -39,7 +39,7 @@ def read_epub(data: bytes, name: str) -> Reading:
     missing = [chapter for chapter in chapters if chapter not in package.members]
     for chapter in chapters:
         if chapter in package.members:
-            draft.include(read_html(package.read(chapter), chapter))
+            draft.include(read_html(package.read(chapter), chapter, is_page=False))
     facts = {field: _first(book, field) for field in ("title", "creator", "language", "date", "publisher")}
     title = facts.pop("title")
     metadata = {"author" if field == "creator" else field: value for field, value in facts.items()}

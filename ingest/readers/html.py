@@ -5,24 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin
 
 import numpy as np
 
 from ingest.normalise import normalise
 from ingest.readers.draft import MAX_CAPTION
 from ingest.readers.encoding import Decoded, decode
+from ingest.readers.main_text import Choice, choose, is_unseen
 from ingest.readers.reading import Reading, placed_table
 from ingest.readers.table import is_header
 from rag.types import Heading, Table
 
 __all__ = ["LABELS", "read_html"]
 
-_UNSEEN = frozenset(
-    {
-        *("script", "style", "noscript", "template", "svg", "math", "iframe", "object", "embed", "canvas"),
-        *("head", "title", "meta", "link", "select", "option", "datalist", "textarea", "audio", "video"),
-    }
-)
 _BLOCKS = frozenset(
     {
         *("html", "body", "main", "article", "section", "aside", "header", "footer", "nav", "search", "hgroup"),
@@ -32,30 +28,30 @@ _BLOCKS = frozenset(
     }
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_DATE_PUBLISHED = re.compile(r'"datePublished"\s*:\s*"([0-9][0-9T:.+Z -]{3,38})"')
 _BLANKS = re.compile(r"[ \t\n\r\f]+")
 # The names that pages give, and what browsers take them for (WHATWG Encoding Standard, section 4.2).
 LABELS = {"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252", "us-ascii": "cp1252", "big5": "big5hkscs"}
 
 
-def read_html(data: bytes, name: str) -> Reading:
-    """Read the visible text. Where the page marks its main part (main, else article), only that, without navigation.
+def read_html(data: bytes, name: str, *, is_page: bool = True) -> Reading:
+    """Read the visible text; of a page its main part, without what frames it (see ``ingest.readers.main_text``).
 
-    Hidden elements (``hidden``, ``aria-hidden``, ``display: none``) are left out: nobody who checks a citation could
-    see them. Headings are h1 to h6; the title is the page's, else its first h1.
+    ``is_page`` is False for HTML that frames nothing: the body of a mail, the chapter of a book. Hidden elements
+    (``hidden``, ``aria-hidden``, ``display: none``) are left out: nobody who checks a citation could see them. Headings
+    are h1 to h6; the title is the page's, else its first h1.
     """
     # Imported late: a run without HTML files does not need it.
     from selectolax.lexbor import LexborHTMLParser
 
     decoded = _decoded(data)
     tree = LexborHTMLParser(decoded.text)
-    body = tree.body
+    whole = Choice(() if tree.body is None else (tree.body,))
     writer = _Writer()
-    for part in _main_parts(tree):
-        writer.write(part, main=True)
-    if not writer.has_text and body is not None:
-        writer.write(body, main=False)
+    writer.write(choose(tree) if is_page else whole)
+    if not writer.has_text:
+        writer.write(whole)
     normalised = normalise("".join(writer.pieces))
     headings = writer.headings(normalised.text, normalised.offsets)
     metadata = {"encoding": decoded.encoding} | _metadata(tree)
@@ -67,9 +63,14 @@ def read_html(data: bytes, name: str) -> Reading:
         title=normalise(title).text or next((heading.title for heading in headings if heading.level == 1), ""),
         headings=headings,
         metadata=metadata,
-        warnings=decoded.warnings,
+        warnings=decoded.warnings if normalised.text else (*decoded.warnings, *_why_empty(tree)),
         tables=tuple(placed_table(table, normalised) for table in writer.tables),
     )
+
+
+def _why_empty(tree: Any) -> tuple[str, ...]:
+    scripts = tree.css("script:not([type*=json])")
+    return ("no text: the page is written by a script in the browser, and scripts are not run",) if scripts else ()
 
 
 def _decoded(data: bytes) -> Decoded:
@@ -87,26 +88,8 @@ def _decoded(data: bytes) -> Decoded:
     return Decoded(text, LABELS.get(label, label))
 
 
-def _main_parts(tree: Any) -> list[Any]:
-    """Return the elements that hold the page's main content, none nested in another; empty where it marks none."""
-    for selector in ("main, [role=main]", "article"):
-        parts = tree.css(selector)
-        ids = {part.mem_id for part in parts}
-        if parts:
-            return [part for part in parts if not _has_ancestor(part, ids)]
-    return []
-
-
-def _has_ancestor(node: Any, ids: set[int]) -> bool:
-    parent = node.parent
-    while parent is not None:
-        if parent.mem_id in ids:
-            return True
-        parent = parent.parent
-    return False
-
-
 def _metadata(tree: Any) -> dict[str, str]:
+    """Return what the page says of itself: language, description, author, keywords, dates, its canonical address."""
     found = {}
     if tree.root is not None and (language := tree.root.attributes.get("lang")):
         found["language"] = language
@@ -114,7 +97,41 @@ def _metadata(tree: Any) -> dict[str, str]:
         name, content = (meta.attributes.get("name") or "").lower(), meta.attributes.get("content") or ""
         if name in ("description", "author", "keywords", "date") and content.strip():
             found[name] = " ".join(content.split())
+    if published := _published(tree):
+        found["published"] = published
+    if canonical := _canonical(tree):
+        found["canonical"] = canonical
     return found
+
+
+def _published(tree: Any) -> str:
+    selectors = (
+        "meta[property='article:published_time']",
+        "meta[itemprop=datePublished]",
+        "meta[name='dcterms.issued']",
+    )
+    for selector in selectors:
+        meta = tree.css_first(selector)
+        if meta is not None and (date := (meta.attributes.get("content") or "").strip()):
+            return date[:40]
+    for script in tree.css("script[type='application/ld+json']"):
+        if date_found := _DATE_PUBLISHED.search(script.text() or ""):
+            return date_found[1]
+    return ""
+
+
+def _canonical(tree: Any) -> str:
+    """Return the address that the page gives as its own, if it is one; a relative one is completed by its base."""
+    link, base = tree.css_first("link[rel=canonical][href]"), tree.css_first("base[href]")
+    if link is None:
+        return ""
+    try:
+        address = urljoin(
+            (base.attributes.get("href") or "") if base else "", (link.attributes.get("href") or "").strip()
+        )
+    except ValueError:
+        return ""
+    return address if address.startswith(("http://", "https://")) else ""
 
 
 @dataclass(slots=True)
@@ -162,9 +179,13 @@ class _Writer:
                 found.append(Heading(level, title, int(first)))
         return tuple(found)
 
-    def write(self, root: Any, *, main: bool) -> None:
-        """Write one element and all in it."""
-        self._layout = {table.mem_id for table in root.css("table") if _holds_table(table)} if root else set()
+    def write(self, choice: Choice) -> None:
+        """Write the chosen elements and all in them, but what is left out."""
+        for root in choice.roots:
+            self._write(root, choice.left_out)
+
+    def _write(self, root: Any, left_out: frozenset[int]) -> None:
+        self._layout = {table.mem_id for table in root.css("table") if _holds_table(table)}
         stack: list[tuple[Any, bool, int]] = [(root, False, 0)]
         while stack:
             node, leaving, mark = stack.pop()
@@ -172,7 +193,7 @@ class _Writer:
                 self._leave(node, mark)
             elif node.is_text_node:
                 self._text(node.text_content or "")
-            elif node.is_element_node and not _is_unseen(node, main=main):
+            elif node.is_element_node and node.mem_id not in left_out and not is_unseen(node):
                 stack.append((node, True, self._enter(node)))
                 child = node.last_child
                 while child is not None:
@@ -311,14 +332,3 @@ def _is_header(row: Any) -> bool:
 
 def _holds_table(table: Any) -> bool:
     return len(table.css("table")) > 1
-
-
-def _is_unseen(node: Any, *, main: bool) -> bool:
-    if node.tag in _UNSEEN or (main and node.tag == "nav"):
-        return True
-    attributes = node.attributes
-    return bool(attributes) and (
-        "hidden" in attributes
-        or attributes.get("aria-hidden") == "true"
-        or bool(_HIDDEN_STYLE.search(attributes.get("style") or ""))
-    )

@@ -70,7 +70,7 @@ def _write_body(draft: Draft, body: EmailMessage) -> None:
     text = _decoded(raw if isinstance(raw, bytes) else b"", body.get_content_charset())
     if body.get_content_subtype() == "html":
         # As marked UTF-8: what the page says of its own encoding was true before the mail was taken apart.
-        draft.include(read_html(text.encode("utf-8-sig", "replace"), ""))
+        draft.include(read_html(text.encode("utf-8-sig", "replace"), "", is_page=False))
     else:
         draft.add(text)
 

@@ -27,7 +27,7 @@ def read_msg(data: bytes, name: str) -> Reading:
     if message.body and message.body.strip():
         draft.add(message.body)
     elif message.html_body:
-        draft.include(read_html(message.html_body.encode("utf-8-sig", "replace"), name))
+        draft.include(read_html(message.html_body.encode("utf-8-sig", "replace"), name, is_page=False))
     draft.add(
         "\n".join(
             f"Attachment: {attachment.file_name or 'without a name'} ({attachment.mime_type or 'unknown type'})"

@@ -40,7 +40,7 @@ class Failing:
     def _fail_now(self, *args: Any, **options: Any) -> Any:
         raise self.error
 
-    ask = search = create_collection = upload = delete_document = _fail
+    ask = search = create_collection = upload = ingest_urls = delete_document = _fail
     collections = status = documents = document = delete_collection = _fail_now
 
 
@@ -48,6 +48,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/ask"): {"json": {"question": "Why?"}},
     ("POST", "/search"): {"json": {"query": "why"}},
     ("POST", "/collections"): {"json": {"name": "new"}},
+    ("POST", "/collections/{name}/urls"): {"json": {"urls": ["https://example.org/"]}},
     ("POST", "/collections/{name}/documents"): {"files": {"files": ("a.txt", b"text")}},
 }
 
@@ -93,7 +94,7 @@ def guarded() -> Iterator[httpx2.Client]:
 
 
 def test_the_walk_covers_the_service() -> None:
-    assert len(all_routes()) == 11
+    assert len(all_routes()) == 12
 
 
 @pytest.mark.parametrize(("method", "path"), all_routes())

@@ -1,0 +1,1 @@
+"""Pages of the web as sources: what may be fetched, how, and where it is kept."""
