@@ -137,6 +137,12 @@ class EndpointClient:
         """
         return await self._whole("POST", path, payload, retries=retries)
 
+    async def post_form(self, path: str, form: StreamedBody, *, retries: bool = True) -> dict[str, Any] | str:
+        """Send a form and return the reply: the JSON object that it is, else its text."""
+        value: dict[str, Any] | str
+        value, _ = await self._whole("POST", path, form, read=self._value_or_text, retries=retries)
+        return value
+
     async def get_json(self, path: str) -> dict[str, Any]:
         """Return the JSON object found at a path; raises EndpointError once the retries are spent."""
         return (await self._whole("GET", path, None))[0]
@@ -207,16 +213,18 @@ class EndpointClient:
         path: str,
         body: Body | None,
         *,
+        read: Callable[[HttpReply, CallContext], Any] | None = None,
         retries: bool = True,
         done_already: Callable[[], Awaitable[dict[str, Any] | None]] | None = None,
-    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+    ) -> tuple[Any, Mapping[str, str]]:
+        """Return what ``read`` (without it: ``_value_of``) makes of the reply, and its headers."""
         request = self._request(method, path, body, accept="application/json")
         context = self._context(request, body if isinstance(body, Mapping) else None)
         attempt = 0
         while True:
             try:
                 reply = await self._transport.request(request)
-                return self._value_of(reply, context), reply.headers
+                return (read or self._value_of)(reply, context), reply.headers
             except EndpointError as error:
                 if not retries:
                     raise
@@ -287,6 +295,17 @@ class EndpointClient:
                 status=reply.status,
             )
         return value
+
+    def _value_or_text(self, reply: HttpReply, context: CallContext) -> dict[str, Any] | str:
+        """Return the JSON object of a reply, or its text where it is plain text; a web page is neither."""
+        if 200 <= reply.status < 300 and reply.body and not reply.body.lstrip().startswith((b"{", b"<")):
+            text = reply.body.decode("utf-8", "replace")
+            try:
+                value = json_of(reply.body)
+            except ValueError:
+                return text
+            return value if isinstance(value, str) else text
+        return self._value_of(reply, context)
 
     async def _events_of(self, stream: HttpStream, context: CallContext) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the JSON objects of a stream's events; raises the error that the reply or an event is."""
