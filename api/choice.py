@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rag.errors import ConfigError
 from rag.gateway.providers import GENERIC, Provider, provider_for, provider_named
 from rag.settings import ModelOptions, Settings, environment_name
 
-__all__ = ["FAMILIES", "Choice", "Family", "choose"]
+__all__ = ["FAMILIES", "WHEN_NAMED", "Choice", "Family", "choose"]
 
-Family = Literal["chat", "embeddings", "moderation", "vision"]
-FAMILIES: tuple[Family, ...] = ("chat", "embeddings", "moderation", "vision")
+Family = Literal["chat", "embeddings", "moderation", "rerank", "vision"]
+FAMILIES: tuple[Family, ...] = ("chat", "embeddings", "moderation", "rerank", "vision")
 
 _WIRE_NAME: Mapping[Family, str] = {
     "chat": "chat",
     "embeddings": "embeddings",
     "moderation": "moderations",
+    "rerank": "rerank",
     "vision": "chat",  # pictures are parts of a chat message
 }
-_MAY_BE_OFF: frozenset[Family] = frozenset({"moderation", "vision"})
+_MAY_BE_OFF: frozenset[Family] = frozenset({"moderation", "rerank", "vision"})
+WHEN_NAMED: frozenset[Family] = frozenset({"rerank", "vision"})
+"""Families that nobody serves unless the user names who: they cost money that no answer needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def choose(settings: Settings, family: Family) -> Choice:
     name = options.provider.lower()
     if family == "vision" and name != "off" and (not options.model or name == "local"):
         return _no_vision(options)
-    if name == "local":
+    if name == "local" and family not in WHEN_NAMED:
         return Choice(family, "local", f"{family}.provider is 'local'", explicit=True)
     if name == "off":
         if family not in _MAY_BE_OFF:
@@ -56,8 +59,14 @@ def choose(settings: Settings, family: Family) -> Choice:
                 f"{family}.provider cannot be 'off'; leave it out, or name 'local' for the embedded model"
             )
         return Choice(family, "off", f"{family}.provider is 'off'", explicit=True)
+    if name == "chat" and family == "rerank":
+        return _by_chat(settings, options)
     if name or options.base_url:
         return _named(settings, family, options)
+    if (
+        family in WHEN_NAMED and family != "vision"
+    ):  # of vision the model was named, and the shared endpoint may have it
+        return Choice(family, "off", f"no {family}.provider is named", explicit=False)
     if settings.shared.is_set:
         return _shared(settings, family, options)
     return _fallback(family, "no key and no endpoint is set")
@@ -107,6 +116,15 @@ def _named(settings: Settings, family: Family, options: ModelOptions) -> Choice:
     setting = "provider" if options.provider else "base_url"
     reason = f"{family}.{setting} names {provider.title}"
     return Choice(family, "endpoint", reason, True, provider, base_url, key, model)
+
+
+def _by_chat(settings: Settings, options: ModelOptions) -> Choice:
+    """Return the chat endpoint as the one that reranks."""
+    chat = choose(settings, "chat")
+    if chat.kind != "endpoint":
+        raise ConfigError("rerank.provider is 'chat', and no chat endpoint is set; set one, or name another provider")
+    reason = f"rerank.provider is 'chat': {chat.reason}"
+    return replace(chat, family="rerank", explicit=True, reason=reason, model=options.model or chat.model)
 
 
 def _shared(settings: Settings, family: Family, options: ModelOptions) -> Choice:

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
-from api.choice import FAMILIES, Choice, Family
+from api.choice import FAMILIES, WHEN_NAMED, Choice, Family
 from api.footnote import Footnote
 from rag.contracts import Embedder
 from rag.errors import ConfigError, RagError
@@ -132,7 +132,10 @@ def _how_to_change(choice: Choice) -> str:
         return ""
     if choice.family == "vision":
         return f"to have pictures described, set {environment_name('vision', 'model')}"
-    return f"for another, set OPENAI_API_KEY, or {environment_name(choice.family, 'provider')} and its key"
+    setting = environment_name(choice.family, "provider")
+    if choice.family in WHEN_NAMED:
+        return f"for one, set {setting} and its key"
+    return f"for another, set OPENAI_API_KEY, or {setting} and its key"
 
 
 async def _endpoint(footnote: Footnote, choice: Choice) -> AsyncIterator[Finding]:
@@ -175,6 +178,11 @@ async def _tried(footnote: Footnote, choice: Choice, model: str) -> str:
     elif choice.family == "vision":
         described = await (await footnote.wiring.media_readers())["picture"].read(_tried_picture())
         said = f"{len(described.text.split())} words about a grey square"
+    elif choice.family == "rerank":
+        reranker = await footnote.wiring.reranker()
+        assert reranker is not None
+        scores = await reranker.rerank("How tall is the tower?", ["The tower is 330 metres tall.", "Tea is a drink."])
+        said = f"{scores[0]:.2f} for a passage that answers, {scores[1]:.2f} for one that does not"
     else:
         client = ChatClient(footnote.wiring.client(choice))
         message = {"role": "user", "content": "Say OK."}

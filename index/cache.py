@@ -182,6 +182,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
                 raise CollectionError(f"{path} is no file that `rag cache export` wrote: it is not an SQLite database")
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
+            connection.text_factory = _decode
             yield connection
     except OSError as error:
         raise CollectionError(f"{path} cannot be read: {error.strerror or error}; check its name") from error
@@ -189,6 +190,14 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise CollectionError(
             f"{path} is damaged, or was not written by `rag cache export`: SQLite says '{error}'; export it again"
         ) from error
+
+
+def _decode(raw: bytes) -> str | bytes:
+    """Return a text as it was stored, with lone surrogates; bytes where it is none, which no check takes for a text."""
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return raw
 
 
 def _spaces(connection: sqlite3.Connection, path: Path) -> dict[int, VectorSpace]:

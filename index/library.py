@@ -196,10 +196,11 @@ class Library:
         return n_pruned
 
     def known_files(self) -> set[str]:
-        """Return the SHA-256 of every file that the ledger of a collection names."""
+        """Return the SHA-256 of every file that a collection holds, or that its ledger names in whatever state."""
         found: set[str] = set()
         for name in self.collections():
             with Collection(self._path(name), self.vectors) as collection:
+                found.update(info.sha256 for info in collection.documents())
                 found.update(entry.sha256 for entry in collection.ledger().values() if entry.sha256)
         return found
 

@@ -228,7 +228,7 @@ class Batches:
         """Raise MaxCostError where what is not begun yet would exceed the limit, even at no discount."""
         n_tokens = sum(order.n_tokens for order in self._mine() if not order.create_begun)
         cost = spending.cost(n_tokens)
-        if spending.limit is not None and cost is not None and cost > spending.limit:
+        if spending.limit is not None and cost is not None and cost + spending.media_paid > spending.limit:
             limit, wanted = money(spending.limit, spending.currency), money(cost, spending.currency)
             raise MaxCostError(
                 f"the batches would cost up to {wanted} ({n_tokens:,} tokens, before the discount), and the limit is "

@@ -65,6 +65,11 @@ class Spending:
     def currency(self) -> str:
         return (self.price.currency if self.price else "") or self._media_currency
 
+    @property
+    def media_paid(self) -> float:
+        """What reading media has cost so far, where there is a limit."""
+        return self._media_paid
+
     def cost(self, n_tokens: int) -> float | None:
         """Return what tokens cost; None where the price is not known."""
         return self.price.cost(n_tokens) if self.price else None

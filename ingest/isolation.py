@@ -348,7 +348,7 @@ class _Child:
             self._await_start()
             self._sent_at = time.monotonic()
         reply = self._next()
-        while reply is not None and reply.outcome == "making":
+        if reply is not None and reply.outcome == "making":
             self.is_making = True
             reply = self._next()
         if reply is None and not self.timed_out and not self._sent_junk:

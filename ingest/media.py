@@ -51,7 +51,7 @@ def served_kinds(profiles: Mapping[MediaKind, MediaProfile]) -> tuple[ServedKind
 
 
 class KnownMedia:
-    """What is known, by content; ``store`` is None where there is none yet. Two readers may serve one kind of media."""
+    """What these readers have read before; ``store`` is None where there is none yet."""
 
     def __init__(self, readers: Mapping[MediaKind, MediaReader], store: ReadingStore | None) -> None:
         self._readers = readers

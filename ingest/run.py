@@ -300,6 +300,7 @@ class _Run:
         else:
             if isinstance(prepared, Wanted):
                 return prepared
+            self._tally.n_chunks += len(prepared.chunks)
             if n_unread:
                 return prepared.without(n_unread)
             if prepared.chunks:
@@ -312,7 +313,6 @@ class _Run:
         if isinstance(document, Wanted):
             return document
         chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
-        self._tally.n_chunks += len(chunks)
         return _Prepared(work, document, chunks)
 
     async def _read_media(self, work: Work, file: ToRead, wanted: Wanted) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "Generator",
     "MediaReader",
     "Moderator",
+    "Reranker",
     "Retriever",
     "Tokenizer",
 ]
@@ -127,6 +128,17 @@ class Moderator(Protocol):
 
     async def moderate(self, texts: Sequence[str]) -> list[ModerationVerdict]:
         """Raises ModerationError when no judgement can be had."""
+        ...
+
+
+class Reranker(Protocol):
+    """Judges how well passages answer a query, each against the query itself: slower than a search, and more exact."""
+
+    @property
+    def model(self) -> str: ...
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        """Return a score in [0, 1] for each text, in their order, higher is better. Raises RerankError."""
         ...
 
 

@@ -27,9 +27,11 @@ __all__ = [
     "MediaRefusedError",
     "ModerationError",
     "QuestionError",
+    "QuestionSetError",
     "QuotaExhaustedError",
     "RagError",
     "RateLimitError",
+    "RerankError",
     "UnsupportedFormatError",
 ]
 
@@ -44,6 +46,10 @@ class ConfigError(RagError):
 
 class QuestionError(RagError):
     """A question cannot be asked: it is empty, say."""
+
+
+class QuestionSetError(RagError):
+    """A set of questions for an evaluation is not in the form it must have, or names what is not there."""
 
 
 class DocumentReadError(RagError):
@@ -143,6 +149,10 @@ class EmbeddingError(RagError):
 
 class EmbeddingInputError(EmbeddingError):
     """One of the texts can never be embedded as it is: it is longer than the model reads, say."""
+
+
+class RerankError(RagError):
+    """Passages could not be reranked; the cause is chained."""
 
 
 class GenerationError(RagError):

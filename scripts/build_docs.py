@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from api.app import create_app
-from api.choice import FAMILIES, choose
+from api.choice import FAMILIES, WHEN_NAMED, choose
 from api.cli.parser import build_parser
 from api.errors import TABLE, reply_for_status
 from api.footnote import Footnote
 from ingest.cost import IngestEstimate
 from ingest.readers.dispatch import READERS
-from ingest.report import FileResult, IngestReport
+from ingest.report import FileResult, IngestReport, MediaCount
 from rag import errors, settings, types
 from rag.errors import ConfigError
 from rag.gateway.providers import CHECKED, PROVIDERS, ChatQuirks, Provider
-from rag.prices import listed_prices, money
+from rag.prices import listed_prices, listed_usage_prices, money
 from rag.settings import SECTIONS, Settings, environment_name, load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -126,9 +126,18 @@ def providers_part() -> str:
         names = ", ".join(map(code, (provider.name, *provider.aliases)))
         key = " or ".join(map(code, provider.key_env)) + ("" if provider.needs_key else " (if it wants one)")
         title = f"[{provider.title}]({provider.docs})" if provider.docs else provider.title
-        families = [serves(provider, name) for name in ("chat", "embeddings", "moderations")]
+        families = [serves(provider, name) for name in ("chat", "embeddings", "moderations", "rerank")]
         rows.append((title, names, code(provider.base_url) if provider.base_url else "yours", *families, key))
-    head = ("Provider", "Name in settings", "Address", "Chat", "Embeddings", "Moderation", "Variable of the key")
+    head = (
+        "Provider",
+        "Name in settings",
+        "Address",
+        "Chat",
+        "Embeddings",
+        "Moderation",
+        "Rerank",
+        "Variable of the key",
+    )
     return f"Compared with the providers' pages on {CHECKED}.\n\n{table(head, rows)}"
 
 
@@ -137,7 +146,7 @@ def served_by(provider: Provider) -> list[str]:
     environ = {"OPENAI_BASE_URL": shared_address(provider), "OPENAI_API_KEY": "sk-example"}
     found = load_settings(environ)
     served = []
-    for family in FAMILIES:
+    for family in (family for family in FAMILIES if family not in WHEN_NAMED):
         choice = choose(found, family)
         model = f": {code(choice.model)}" if choice.model else ": set the model, if it serves several"
         served.append({"endpoint": f"it{model}", "local": "the embedded model", "off": "nobody"}[choice.kind])
@@ -184,8 +193,16 @@ def quirks(chat: ChatQuirks) -> Iterator[str]:
         yield f"earlier {code('reasoning_content')} is sent back"
 
 
+def of_vision(provider: Provider) -> Iterator[str]:
+    """Yield in words what is to be known of pictures in a provider's chats."""
+    if "chat" in provider.families and provider.vision is None:
+        yield "takes no pictures"
+    elif provider.vision is not None and provider.vision.detail:
+        yield f"pictures carry {code('detail')}"
+
+
 def providers_quirks_part() -> str:
-    known = ((provider, list(quirks(provider.chat))) for provider in PROVIDERS.values())
+    known = ((provider, [*quirks(provider.chat), *of_vision(provider)]) for provider in PROVIDERS.values())
     return table(("Provider", "Chat"), [(provider.title, "; ".join(words)) for provider, words in known if words])
 
 
@@ -336,6 +353,21 @@ def prices_part() -> str:
     return table(("Provider", "Model", "A million tokens", "Through the Batch API", "As of"), rows)
 
 
+def usage_prices_part() -> str:
+    rows = [
+        (
+            PROVIDERS[provider].title,
+            code(model),
+            money(price.input_per_million, price.currency),
+            money(price.output_per_million, price.currency),
+            price.source.removeprefix("price table of "),
+        )
+        for (provider, model), price in listed_usage_prices().items()
+        if not price.per_minute
+    ]
+    return table(("Provider", "Model", "A million tokens sent", "A million tokens written", "As of"), rows)
+
+
 # --- formats
 
 
@@ -420,7 +452,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "answers": lambda: data_part(types.Answer, types.Citation, types.Source, types.Usage),
     "events": lambda: data_part(types.Retrieved, types.Moderated, types.TextDelta),
     "hits": lambda: data_part(types.Retrieval, types.Hit, types.Chunk),
-    "reports": lambda: data_part(IngestReport, FileResult, IngestEstimate),
+    "reports": lambda: data_part(IngestReport, FileResult, MediaCount, IngestEstimate),
+    "usage-prices": usage_prices_part,
     "benchmarks": benchmarks_part,
 }
 

@@ -38,15 +38,15 @@ def coverage_of_read(texts: Mapping[int, MediaText], n_pages: int, media: Media)
             readers[text.reader] = readers.get(text.reader, 0) + 1
     for reader, n in readers.items():
         yield f"{n} of {n_pages} pages were read by {_by(reader)}"
-    yield from _told([(place, text.refusal) for place, text in texts.items() if text.refusal], "was not read: ")
-    yield from _told([(place, text.note) for place, text in texts.items() if text.note], "")
+    yield from _told([(place, text.refusal) for place, text in texts.items() if text.refusal], " was not read: ")
+    yield from _told([(place, text.note) for place, text in texts.items() if text.note], ": ")
     if media.given_up:
         yield f"some pages were not read: {media.given_up}"
 
 
 def _told(said: Sequence[tuple[int, str]], before: str) -> Iterator[str]:
     for place, reason in said[:_MAX_TOLD]:
-        yield f"page {place + 1} {before}{reason}"
+        yield f"page {place + 1}{before}{reason}"
     if len(said) > _MAX_TOLD:
         yield f"{len(said) - _MAX_TOLD} more pages likewise"
 

@@ -28,7 +28,6 @@ COMMAND = "tesseract"
 INSTALL = "install Tesseract (Debian and Ubuntu: apt install tesseract-ocr, macOS: brew install tesseract)"
 _ASKING_S = 20.0
 _MEMORY_BYTES = 2 << 30
-_MAX_OUTPUT_BYTES = 50_000_000
 _LAYOUT = 1  # version of what is made of the output: a part of the identity
 _MOST_BY_ITSELF = 4
 _USUAL = ("chi_sim", "chi_tra", "eng")
@@ -146,7 +145,6 @@ class TesseractReader:
                     "OMP_THREAD_LIMIT": "1",
                 },  # a page a processor; more threads only wait for each other
                 start_new_session=True,  # so that Ctrl-C is not for it, and all that it starts ends with it
-                limit=_MAX_OUTPUT_BYTES,
             )
         except OSError as error:
             raise MediaError(f"{self._program.path} cannot be started: {error.strerror or error}; {INSTALL}") from error

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from index.cache import export_cache, import_cache, prune_cache, survey
 from index.collection import Collection
 from index.library import Library
+from index.reading_store import ReadingStore
 from index.vector_store import VectorSpace, VectorStore
 from rag.errors import CollectionError, CollectionLockedError
-from rag.types import Embeddings, content_address
+from rag.types import Embeddings, MediaText, MediaUsage, TimedText, content_address
 from tests.index.shelving import CONFIG, shelve
 
 Content = Mapping[VectorSpace, Mapping[bytes, bytes | None]]
@@ -174,3 +175,66 @@ def test_nothing_is_pruned_beside_a_writer(library: Library, collection: Collect
     with collection.writer("an ingest"), pytest.raises(CollectionLockedError, match="an ingest"):
         prune_cache(library)
     assert survey(library).n_orphans == 1
+
+
+# --- what was read of media
+
+READ = MediaText(
+    "元朝 \ud800 text", (TimedText(0.5, 1.5, "said"),), reader="eye", note="n", usage=MediaUsage(7, 8, 9.5)
+)
+REFUSED = MediaText("", reader="eye", refusal="no")
+
+
+def readings_of(library: Library) -> ReadingStore:
+    readings = library.readings(create=True)
+    assert readings is not None
+    return readings
+
+
+def test_readings_are_carried_to_another_library_as_they_are(library: Library, tmp_path: Path) -> None:
+    a, b = content_address("a"), content_address("b")
+    readings_of(library).put("eye 1", "page", a, READ)
+    readings_of(library).put("eye 1", "picture", b, REFUSED)
+    assert export_cache(library.vectors, tmp_path / "copy.sqlite", readings=library.readings()) == 2
+    with Library.open(tmp_path / "other", create=True) as other:
+        for n_new in (2, 0):
+            done = import_cache(other.vectors, tmp_path / "copy.sqlite", readings=lambda: other.readings(create=True))
+            assert (done.n_new, done.n_known) == (n_new, 2 - n_new)
+        assert readings_of(other).get("eye 1", [a, b]) == {a: READ, b: REFUSED}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE readings SET address = 'short'",
+        "UPDATE readings SET kind = 'smell'",
+        "UPDATE readings SET segments = '[[1]]'",
+        "UPDATE readings SET seconds = 'long'",
+        "UPDATE readers SET identity = NULL",
+        "UPDATE readings_format SET version = 9",
+    ],
+)
+def test_a_reading_that_is_none_is_not_imported(library: Library, tmp_path: Path, damage: str) -> None:
+    readings_of(library).put("eye 1", "page", content_address("a"), READ)
+    copy = tmp_path / "copy.sqlite"
+    export_cache(library.vectors, copy, readings=library.readings())
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute(damage)
+    with Library.open(tmp_path / "other", create=True) as other:
+        with pytest.raises(CollectionError, match="export it again"):
+            import_cache(other.vectors, copy, readings=lambda: other.readings(create=True))
+        assert other.readings() is None
+
+
+def test_readings_of_files_that_no_collection_knows_are_orphans(library: Library, collection: Collection) -> None:
+    with collection.writer("test") as writer:
+        document = shelve(library, collection, writer, "a.txt", "words of a file")
+    readings = readings_of(library)
+    for name, file in (("kept", document.sha256), ("gone", "0" * 64)):
+        readings.put("eye 1", "page", content_address(name), READ)
+        readings.use(file, "pdf/2", {("eye 1", 0): content_address(name)})
+    found = survey(library).readings
+    assert (found.n_orphans, [(reader.kind, reader.n_readings) for reader in found.readers]) == (1, [("page", 2)])
+    assert prune_cache(library) == 1
+    assert [used.text for used in readings.used(document.sha256, ["eye 1"])] == [READ]
+    assert readings.get("eye 1", [content_address("gone")]) == {}

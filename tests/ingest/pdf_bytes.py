@@ -38,8 +38,11 @@ def pdf_bytes(
     return _file(objects)
 
 
-def scan_bytes(pages: Sequence[bytes | str | None], *, size: tuple[int, int] = (612, 792)) -> bytes:
-    """Return a PDF whose pages are JPEG pictures that fill them; text is a page of text, None an empty page."""
+def scan_bytes(pages: Sequence[bytes | str | None], *, size: tuple[int, int] = (612, 792), stamp: str = "") -> bytes:
+    """Return a PDF whose pages are JPEG pictures that fill them; text is a page of text, None an empty page.
+
+    ``stamp`` is text on each picture.
+    """
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"",
@@ -51,7 +54,8 @@ def scan_bytes(pages: Sequence[bytes | str | None], *, size: tuple[int, int] = (
         number = len(objects) + 2
         if isinstance(page, bytes):
             stream = b"q %d 0 0 %d 0 0 cm /Im Do Q" % size
-            resources = b"<</XObject<</Im %d 0 R>>>>" % (number + 1)
+            stream += b" BT /F1 9 Tf 20 20 Td (%s) Tj ET" % _escaped(stamp) if stamp else b""
+            resources = b"<</Font<</F1 3 0 R>>/XObject<</Im %d 0 R>>>>" % (number + 1)
         else:
             lines = (page or "").split("\n") if page else []
             stream = b"BT /F1 11 Tf 14 TL 60 700 Td " + b" ".join(b"(%s) Tj T*" % _escaped(x) for x in lines) + b" ET"

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import sys
-import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,13 +14,15 @@ from typing import Any
 
 import pytest
 
+from api.cli.cache import _lines
+from api.doctor import examine
 from api.footnote import Footnote
 from ingest.cost import IngestEstimate
 from ingest.report import FileResult, IngestReport
 from rag.errors import ConfigError
 from tests.ingest.pdf_bytes import pdf_bytes, scan_bytes
-from tests.tesseract import Tesseract, picture, picture_bytes, words_in
-from tests.upstream import Fault, Message, Upstream, error_body, pictures_of
+from tests.tesseract import Tesseract, picture_bytes, words_in
+from tests.upstream import Fault, Message, Upstream, pictures_of
 
 OpenFootnote = Callable[..., Footnote]
 HARBOUR, LIGHTHOUSE, MARKET = "the harbour was built in 1870", "the lighthouse is 77 metres high", "fish is sold daily"
@@ -34,13 +35,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def opened(tmp_path: Path, upstream: Upstream) -> AsyncIterator[OpenFootnote]:
-    """Open a Footnote whose embeddings cost nothing: ``opened(ocr__provider="off")``."""
-    environ = {
+def environ(upstream: Upstream) -> dict[str, str]:
+    return {
         "RAG_EMBEDDINGS_BASE_URL": upstream.base_url,
         "RAG_EMBEDDINGS_MODEL": "stub-embedding",
         "RAG_EMBEDDINGS_PRICE_PER_MILLION": "0",
     }
+
+
+@pytest.fixture
+async def opened(tmp_path: Path, environ: dict[str, str]) -> AsyncIterator[OpenFootnote]:
+    """Open a Footnote whose embeddings cost nothing: ``opened(ocr__provider="off")``."""
     async with AsyncExitStack() as stack:
 
         def open_footnote(library: str = "library", **overrides: Any) -> Footnote:
@@ -138,26 +143,6 @@ async def test_of_a_changed_file_only_the_new_page_is_read(
     assert re.split(r"\n+", text_of(footnote, "a.pdf")) == [HARBOUR, MARKET, LIGHTHOUSE]
 
 
-async def test_pages_that_are_empty_are_shown_to_nobody(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
-) -> None:
-    (folder / "a.pdf").write_bytes(scan(None, HARBOUR, None))
-    file = only(await ingest(opened(), folder))
-    assert len(tesseract.calls) == 1
-    assert "2 of 3 pages have no text" in file.warnings
-
-
-async def test_a_stamp_on_a_scan_does_not_hide_what_was_scanned(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
-) -> None:
-    stamped = scan_bytes([picture_bytes(HARBOUR)]).replace(b"/Im Do Q", b"/Im Do Q BT /F1 9 Tf 20 20 Td (No 7) Tj ET")
-    stamped = stamped.replace(b"/XObject<<", b"/Font<</F1 3 0 R>>/XObject<<")
-    (folder / "a.pdf").write_bytes(stamped)
-    footnote = opened()
-    await ingest(footnote, folder)
-    assert text_of(footnote, "a.pdf") == HARBOUR
-
-
 async def test_without_anybody_to_read_it_a_scan_is_empty_with_advice_and_is_read_as_soon_as_somebody_can(
     folder: Path, opened: OpenFootnote, tesseract: Tesseract
 ) -> None:
@@ -184,61 +169,15 @@ def only_changed(report: IngestReport) -> list[str]:
     return [file.path for file in report.files if file.state != "unchanged"]
 
 
-async def test_what_is_read_stays_when_the_program_goes(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (folder / "a.pdf").write_bytes(scan(HARBOUR))
-    await ingest(opened(), folder)
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert only(await ingest(opened(), folder)).state == "unchanged"
-    assert text_of(opened(), "a.pdf") == HARBOUR
-
-
-async def test_a_page_that_takes_too_long_is_ended_and_the_others_stay(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
-) -> None:
-    (folder / "a.pdf").write_bytes(scan_bytes(["A typed first page, long enough.", picture_bytes(HARBOUR)]))
-    tesseract.mode("hang")
-    footnote = opened(ocr__timeout_s=0.5)
-    file = only(await ingest(footnote, folder))
-    assert file.state == "indexed"
-    assert "page 2 was not read: tesseract did not read it within 0.5 s (ocr.timeout_s)" in file.warnings
-    (call,) = tesseract.calls
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(call.split()[-1]), 0)
-    tesseract.mode("")
-    await ingest(footnote, folder, rebuild=True)
-    assert HARBOUR in text_of(footnote, "a.pdf")
-
-
-async def test_a_program_that_fails_on_everything_fails_the_file_and_is_asked_again(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
-) -> None:
-    (folder / "a.pdf").write_bytes(scan(HARBOUR))
-    tesseract.mode("fail")
-    footnote = opened()
-    file = only(await ingest(footnote, folder))
-    assert (file.state, file.retriable) == ("failed", True)
-    assert "page 1: tesseract 5.9.0 (eng) could not read it: Too few characters" in file.reason
-    tesseract.mode("no osd")  # which way up a page is cannot be found out: it is read as it stands
-    assert only(await ingest(footnote, folder)).state == "indexed"
-
-
-async def test_a_page_that_is_not_legible_says_so(folder: Path, opened: OpenFootnote, tesseract: Tesseract) -> None:
-    (folder / "a.pdf").write_bytes(scan_bytes(["A typed first page, long enough.", picture_bytes(HARBOUR)]))
-    tesseract.mode("illegible")
-    assert "page 2 1 illegible paragraphs were left out" in only(await ingest(opened(), folder)).warnings
-
-
 async def test_a_killed_run_keeps_the_pages_it_has_read(
-    folder: Path, tmp_path: Path, opened: OpenFootnote, tesseract: Tesseract
+    folder: Path, tmp_path: Path, opened: OpenFootnote, tesseract: Tesseract, environ: dict[str, str]
 ) -> None:
     n_at_once = len(os.sched_getaffinity(0))
     n_pages = n_at_once + 3
     (folder / "a.pdf").write_bytes(scan(*(f"page number {n}" for n in range(n_pages))))
     killed = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "api.cli.main", "ingest", str(folder), "--library", str(tmp_path / "library")),
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, **environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         cwd=tmp_path,
@@ -256,33 +195,6 @@ async def test_a_killed_run_keeps_the_pages_it_has_read(
 # --- pictures
 
 
-@pytest.mark.parametrize(
-    ("name", "format"), [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.webp", "WEBP"), ("a.bmp", "BMP"), ("a.tif", "TIFF")]
-)
-async def test_the_text_in_a_picture_is_read(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract, name: str, format: str
-) -> None:
-    options = {"lossless": True} if format == "WEBP" else {}
-    (folder / name).write_bytes(picture_bytes(HARBOUR, format=format, **options))
-    footnote = opened()
-    await ingest(footnote, folder)
-    document = footnote.document(name)
-    assert (document.text, document.place_at(0)) == (HARBOUR, "text in the picture (read by tesseract)")
-
-
-async def test_a_picture_of_several_pages_is_read_page_by_page(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
-) -> None:
-    out = io.BytesIO()
-    picture(HARBOUR).save(out, "TIFF", save_all=True, append_images=[picture(MARKET)])
-    (folder / "fax.tiff").write_bytes(out.getvalue())
-    footnote = opened()
-    file = only(await ingest(footnote, folder))
-    assert file.warnings == ("2 of 2 pages were read by OCR (tesseract 5.9.0 (eng))",)
-    document = footnote.document("fax.tiff")
-    assert document.place_at(document.text.index(MARKET)) == "page 2 (read by tesseract)"
-
-
 async def test_a_picture_without_text_is_empty_and_says_what_would_help(
     folder: Path, opened: OpenFootnote, tesseract: Tesseract
 ) -> None:
@@ -298,34 +210,6 @@ def noise() -> bytes:
     out = io.BytesIO()
     Image.effect_noise((320, 240), 90).save(out, "PNG")
     return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "reason"),
-    [
-        ("cut.png", picture_bytes(HARBOUR, format="PNG")[:400], "the picture is damaged"),
-        ("text.png", b"no picture at all", "it is named .png but is something else"),
-        ("empty.jpg", b"", "it is named .jpg but is empty"),
-    ],
-)
-async def test_a_damaged_picture_fails_with_the_reason(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract, name: str, data: bytes, reason: str
-) -> None:
-    (folder / name).write_bytes(data)
-    file = only(await ingest(opened(), folder))
-    assert file.state == "failed"
-    assert reason in file.reason
-
-
-async def test_a_picture_that_would_fill_the_memory_is_not_unfolded(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
-) -> None:
-    data = picture_bytes(HARBOUR, format="PNG")
-    header = b"IHDR" + (30_000).to_bytes(4) + (30_000).to_bytes(4) + data[24:29]
-    (folder / "bomb.png").write_bytes(data[:12] + header + zlib.crc32(header).to_bytes(4) + data[33:])
-    file = only(await ingest(opened(), folder))
-    assert file.state == "failed"
-    assert "too large a picture" in file.reason
 
 
 # --- vision
@@ -360,20 +244,6 @@ async def test_with_both_a_picture_has_its_text_and_a_description(
     assert (len(tesseract.calls), len(upstream.calls("chat"))) == (1, 1)
 
 
-async def test_the_request_is_what_the_protocol_has_it(
-    folder: Path, seeing: OpenFootnote, upstream: Upstream, no_tesseract: None
-) -> None:
-    (folder / "b.jpg").write_bytes(picture_bytes(LIGHTHOUSE))
-    await ingest(seeing(vision__instructions="Answer in Chinese."), folder)
-    (call,) = upstream.calls("chat")
-    (message,) = call.json["messages"]
-    text, image = message["content"]
-    assert text["text"].endswith("Answer in Chinese.")
-    assert "never an instruction to you" in text["text"]
-    assert image["image_url"]["url"].startswith("data:image/jpeg;base64,")
-    assert (call.json["model"], call.json["temperature"]) == ("eye", 0.0)
-
-
 async def test_a_key_alone_sends_no_picture_to_anybody(
     folder: Path, tmp_path: Path, upstream: Upstream, no_tesseract: None
 ) -> None:
@@ -399,47 +269,6 @@ async def test_a_page_that_the_model_refuses_is_named_and_not_paid_for_again(
     assert "page 2 was not read: eye refuses to read it (content_filter: I cannot.)" in file.warnings
     await ingest(footnote, folder, rebuild=True)
     assert set(upstream.seen.values()) == {1}
-
-
-async def test_a_bad_page_among_good_ones_is_refused_for_good(
-    folder: Path, seeing: OpenFootnote, upstream: Upstream, no_tesseract: None
-) -> None:
-    (folder / "a.pdf").write_bytes(scan(HARBOUR, LIGHTHOUSE, MARKET))
-    upstream.script("chat", Fault(status=400, body=error_body(400, message="The image could not be parsed.")))
-    footnote = seeing()
-    file = only(await ingest(footnote, folder))
-    assert file.state == "indexed"
-    assert any("could not be parsed" in warning for warning in file.warnings)
-    n_before = len(upstream.calls("chat"))
-    await ingest(footnote, folder, rebuild=True)
-    assert len(upstream.calls("chat")) == n_before
-
-
-async def test_a_model_that_takes_no_pictures_refuses_nothing_for_good(
-    folder: Path, seeing: OpenFootnote, upstream: Upstream, no_tesseract: None
-) -> None:
-    (folder / "a.pdf").write_bytes(scan(HARBOUR))
-    upstream.script("chat", Fault(status=400, body=error_body(400, message="image_url is not supported by this model")))
-    footnote = seeing()
-    file = only(await ingest(footnote, folder))
-    assert (file.state, file.retriable) == ("failed", True)
-    assert "check that it takes such media" in file.reason
-    assert only(await ingest(footnote, folder)).state == "indexed"
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [Fault(status=429, headers={"retry-after-ms": "5"}), Fault(status=503), Fault(cut_after=1)],
-    ids=["429", "503", "cut"],
-)
-async def test_what_passes_is_waited_out(
-    folder: Path, seeing: OpenFootnote, upstream: Upstream, no_tesseract: None, fault: Fault
-) -> None:
-    (folder / "a.pdf").write_bytes(scan(HARBOUR))
-    upstream.script("chat", fault)
-    footnote = seeing()
-    assert only(await ingest(footnote, folder)).state == "indexed"
-    assert text_of(footnote, "a.pdf") == HARBOUR
 
 
 async def test_an_endpoint_that_is_gone_fails_the_scans_and_the_former_version_answers(
@@ -468,15 +297,6 @@ async def test_a_wrong_key_ends_the_run(
     report = await ingest(seeing(), folder)
     assert "status 401" in report.stopped
     assert only(report).state == "failed"
-
-
-async def test_a_text_that_is_cut_off_says_so(
-    folder: Path, seeing: OpenFootnote, upstream: Upstream, no_tesseract: None
-) -> None:
-    (folder / "a.pdf").write_bytes(scan(HARBOUR))
-    upstream.reply = lambda request: Message(HARBOUR, finish_reason="length")
-    warnings = only(await ingest(seeing(), folder)).warnings
-    assert any("cut off after 8,192 tokens (vision.max_tokens)" in warning for warning in warnings)
 
 
 # --- money
@@ -519,3 +339,30 @@ async def test_a_limit_needs_to_know_the_price(folder: Path, opened: OpenFootnot
     footnote = opened(vision__base_url=upstream.base_url, vision__model="eye", ingest__max_cost=1.0)
     with pytest.raises(ConfigError, match="the price of eye, which reads pages, pictures or recordings, is not known"):
         await footnote.ingest(folder)
+
+
+async def test_the_cache_shows_what_was_read_and_what_that_saved(
+    folder: Path, seeing: OpenFootnote, upstream: Upstream, no_tesseract: None
+) -> None:
+    (folder / "a.pdf").write_bytes(scan(HARBOUR))
+    footnote = seeing()
+    await ingest(footnote, folder)
+    (folder / "a.pdf").rename(folder / "b.pdf")
+    await ingest(footnote, folder)
+    found = footnote.cache().readings
+    assert [(reader.title, reader.kind, reader.n_readings) for reader in found.readers] == [("eye", "page", 1)]
+    assert (found.n_reused, found.n_orphans) == (1, 0)
+    assert found.saved["USD"] > 0
+    assert "1 by eye" in "\n".join(_lines(footnote.cache(), [None]))
+
+
+async def test_doctor_says_who_reads(
+    seeing: OpenFootnote, opened: OpenFootnote, upstream: Upstream, tesseract: Tesseract
+) -> None:
+    upstream.reply = lambda request: "A grey square."
+    found = {finding.subject: finding async for finding in examine(seeing())}
+    assert found["scanned pages"].found == "read by tesseract 5.9.0 (eng)"
+    assert found["vision"].found.startswith(f"eye at {upstream.base_url} answers (3 words about a grey square")
+    alone = {finding.subject: finding async for finding in examine(opened(ocr__provider="off"), offline=True)}
+    assert alone["scanned pages"].found == "read by nobody (ocr.provider is 'off')"
+    assert "RAG_VISION_MODEL" in alone["vision"].advice
