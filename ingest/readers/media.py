@@ -75,6 +75,10 @@ class Media:
             (known.kind, known.place): known.text for known in self._all_known if known.numbered_by == reader
         }
 
+    def number_by(self, how: str) -> None:
+        """Number the media in a way of which the reader has several: places of another mean something else."""
+        self.read_by(f"{self.reader} {how}")
+
     def serves(self, kind: MediaKind) -> str:
         """Return who reads media of a kind, in words; "" where nobody does."""
         return self._served[kind].title if kind in self._served else ""

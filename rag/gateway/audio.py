@@ -50,7 +50,7 @@ class TranscriptionRequest:
     temperature: float | None = None
 
     def fields(self) -> dict[str, str]:
-        """Return the form's fields beside the file. "json" goes unsaid: it is the default, and not all know the name."""
+        """Return the form's fields beside the file; "json" goes unsaid: it is the default, and not all know it."""
         fields = {"model": self.model}
         if self.reply_format != "json":
             fields["response_format"] = self.reply_format
