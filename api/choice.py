@@ -12,8 +12,8 @@ from rag.settings import ModelOptions, Settings, environment_name
 
 __all__ = ["FAMILIES", "WHEN_NAMED", "Choice", "Family", "choose"]
 
-Family = Literal["chat", "embeddings", "moderation", "rerank", "vision"]
-FAMILIES: tuple[Family, ...] = ("chat", "embeddings", "moderation", "rerank", "vision")
+Family = Literal["chat", "embeddings", "moderation", "rerank", "vision", "audio"]
+FAMILIES: tuple[Family, ...] = ("chat", "embeddings", "moderation", "rerank", "vision", "audio")
 
 _WIRE_NAME: Mapping[Family, str] = {
     "chat": "chat",
@@ -21,10 +21,13 @@ _WIRE_NAME: Mapping[Family, str] = {
     "moderation": "moderations",
     "rerank": "rerank",
     "vision": "chat",  # pictures are parts of a chat message
+    "audio": "audio",
 }
-_MAY_BE_OFF: frozenset[Family] = frozenset({"moderation", "rerank", "vision"})
-WHEN_NAMED: frozenset[Family] = frozenset({"rerank", "vision"})
+_MAY_BE_OFF: frozenset[Family] = frozenset({"moderation", "rerank", "vision", "audio"})
+WHEN_NAMED: frozenset[Family] = frozenset({"rerank", "vision", "audio"})
 """Families that nobody serves unless the user names who: they cost money that no answer needs."""
+_BY_MODEL: Mapping[Family, str] = {"vision": "reads pictures", "audio": "transcribes"}
+"""Families of ``WHEN_NAMED`` for which naming a model is enough, where the shared endpoint serves it; what it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,9 @@ def choose(settings: Settings, family: Family) -> Choice:
     """Return who serves a family. Raises ConfigError when the named provider lacks the family, a key or an address."""
     options: ModelOptions = getattr(settings, family)
     name = options.provider.lower()
-    if family == "vision" and name != "off" and (not options.model or name == "local"):
+    if name == "local" and family in _BY_MODEL:
+        raise ConfigError(f"no embedded model {_BY_MODEL[family]}; set {family}.provider to another, or leave it out")
+    if family == "vision" and name != "off" and not options.model:
         return _no_vision(options)
     if name == "local" and family not in WHEN_NAMED:
         return Choice(family, "local", f"{family}.provider is 'local'", explicit=True)
@@ -63,9 +68,8 @@ def choose(settings: Settings, family: Family) -> Choice:
         return _by_chat(settings, options)
     if name or options.base_url:
         return _named(settings, family, options)
-    if (
-        family in WHEN_NAMED and family != "vision"
-    ):  # of vision the model was named, and the shared endpoint may have it
+    names_model = family in _BY_MODEL and options.model  # of the shared endpoint, then
+    if family in WHEN_NAMED and not names_model:
         return Choice(family, "off", f"no {family}.provider is named", explicit=False)
     if settings.shared.is_set:
         return _shared(settings, family, options)
@@ -74,8 +78,6 @@ def choose(settings: Settings, family: Family) -> Choice:
 
 def _no_vision(options: ModelOptions) -> Choice:
     """Return that nobody reads pictures: it costs money, so a key alone is no wish for it; naming a model is."""
-    if options.provider.lower() == "local":
-        raise ConfigError("no embedded model reads pictures; set vision.provider to another, or leave it out")
     if options.provider or options.base_url:
         raise ConfigError(
             f"[vision] names an endpoint and no model; set {environment_name('vision', 'model')} to one that takes "
@@ -145,8 +147,9 @@ def _shared(settings: Settings, family: Family, options: ModelOptions) -> Choice
 
 
 def _fallback(family: Family, why: str) -> Choice:
-    if family == "vision":
-        raise ConfigError(f"vision.model is set, but {why}; set {environment_name('vision', 'provider')} and its key")
+    if family in _BY_MODEL:
+        provider = environment_name(family, "provider")
+        raise ConfigError(f"{family}.model is set, but {why}; set {provider} and its key")
     if family == "moderation":
         return Choice(family, "off", why, explicit=False)
     return Choice(family, "local", why, explicit=False)

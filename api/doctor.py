@@ -13,8 +13,12 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from api.choice import FAMILIES, WHEN_NAMED, Choice, Family
 from api.footnote import Footnote
+from ingest.readers.pyav import INSTALL_PYAV, pyav_is_installed
+from ingest.readers.sound import wav_bytes
 from rag.contracts import Embedder
 from rag.errors import ConfigError, RagError
 from rag.gateway.chat import ChatClient, ChatRequest
@@ -54,6 +58,8 @@ async def examine(footnote: Footnote, *, offline: bool = False) -> AsyncIterator
         async for finding in _family(footnote, family, offline=offline):
             yield finding
     yield await _page_reader(footnote)
+    for finding in _recordings(footnote):
+        yield finding
     for finding in _server(footnote):
         yield finding
     for name in footnote.collections():
@@ -132,6 +138,8 @@ def _how_to_change(choice: Choice) -> str:
         return ""
     if choice.family == "vision":
         return f"to have pictures described, set {environment_name('vision', 'model')}"
+    if choice.family == "audio":
+        return f"to have recordings transcribed, set {environment_name('audio', 'provider')} and its key"
     setting = environment_name(choice.family, "provider")
     if choice.family in WHEN_NAMED:
         return f"for one, set {setting} and its key"
@@ -178,6 +186,11 @@ async def _tried(footnote: Footnote, choice: Choice, model: str) -> str:
     elif choice.family == "vision":
         described = await (await footnote.wiring.media_readers())["picture"].read(_tried_picture())
         said = f"{len(described.text.split())} words about a grey square"
+    elif choice.family == "audio":
+        speech_reader = await footnote.wiring.speech_reader()
+        assert speech_reader is not None
+        heard = await speech_reader.read(_tried_recording())
+        said = f"{len(heard.text.split())} words heard in a second of silence"
     elif choice.family == "rerank":
         reranker = await footnote.wiring.reranker()
         assert reranker is not None
@@ -200,6 +213,22 @@ def _tried_picture() -> Medium:
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
     )
     return Medium("picture", "image/png", b"\x89PNG\r\n\x1a\n" + data, width=size, height=size)
+
+
+def _tried_recording() -> Medium:
+    """Return a second of silence."""
+    return Medium("speech", "audio/wav", wav_bytes(np.zeros(16_000, dtype=np.int16), 16_000), seconds=1.0)
+
+
+def _recordings(footnote: Footnote) -> list[Finding]:
+    """Return what is missing to cut long recordings, where somebody transcribes."""
+    try:
+        is_wanted = footnote.wiring.choice("audio").kind == "endpoint"
+    except ConfigError:
+        return []  # said already
+    if not is_wanted or pyav_is_installed():
+        return []
+    return [Finding("warning", "recordings", "without PyAV only short ones and WAV can be sent", INSTALL_PYAV)]
 
 
 async def _page_reader(footnote: Footnote) -> Finding:

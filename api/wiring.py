@@ -49,7 +49,11 @@ MAX_CONCURRENCY = 32
 _NOT_LOOKED_FOR: Any = object()
 
 
-_SAID_BY_NAME: Mapping[Family, str] = {"embeddings": "embed", "rerank": "rerank"}
+_SAID_BY_NAME: Mapping[Family, tuple[str, ...]] = {
+    "embeddings": ("embed",),
+    "rerank": ("rerank",),
+    "audio": ("whisper", "transcribe"),
+}
 """What the names of models of a family have in them; a chat model is one that has none of it."""
 
 
@@ -94,7 +98,10 @@ class Wiring:
             names = [model.id for model in await list_models(self.client(choice))]
         except EndpointError as error:
             raise ConfigError(f"no model is named for {choice.family}, and {error}; set {setting}") from error
-        special = {family: [name for name in names if word in name.lower()] for family, word in _SAID_BY_NAME.items()}
+        special = {
+            family: [name for name in names if any(word in name.lower() for word in words)]
+            for family, words in _SAID_BY_NAME.items()
+        }
         others = [name for name in names if not any(name in found for found in special.values())]
         fitting = special.get(choice.family) or others
         if len(fitting) != 1:
@@ -114,7 +121,9 @@ class Wiring:
                 base_url=choice.base_url,
                 api_key=choice.api_key or None,
                 timeout_s=options.timeout_s,
-                max_retries=0 if choice.family == "vision" else options.max_retries,  # its queue tries again
+                max_retries=0
+                if choice.family in ("vision", "audio")
+                else options.max_retries,  # their queue tries again
             )
             self._clients[choice.family] = EndpointClient(endpoint, self._shared_transport())
         return self._clients[choice.family]
@@ -241,7 +250,18 @@ class Wiring:
             readers["page"] = page_reader
         if self.choice("vision").kind == "endpoint":
             readers["picture"] = await self._vision_reader("picture")
+        if (speech_reader := await self.speech_reader()) is not None:
+            readers["speech"] = speech_reader
         return readers
+
+    async def speech_reader(self) -> MediaReader | None:
+        """Return who transcribes recordings; None where nobody does."""
+        choice = self.choice("audio")
+        if choice.kind != "endpoint":
+            return None
+        from api.speech import speech_reader  # late: asking needs no readers
+
+        return speech_reader(self._settings.audio, choice, self.client(choice), model=await self.model(choice))
 
     async def page_reader(self) -> MediaReader | None:
         """Return who reads pages without text: Tesseract where it is, else a vision model that was named, or nobody."""

@@ -81,7 +81,7 @@ def readings_of(connection: sqlite3.Connection, path: Path) -> Iterator[Entry]:
     """Yield the readings of an exported file, each checked."""
     rows = connection.execute(
         "SELECT identity, kind, address, text, segments, title, refusal, note, input_tokens, output_tokens, seconds,"
-        " estimated FROM readings JOIN readers ON readings.reader = readers.number ORDER BY readings.number"
+        " estimated, language FROM readings JOIN readers ON readings.reader = readers.number ORDER BY readings.number"
     )
     for row in rows:
         try:
@@ -93,15 +93,18 @@ def readings_of(connection: sqlite3.Connection, path: Path) -> Iterator[Entry]:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    identity, kind, address, text, segments, title, refusal, note, n_in, n_out, seconds, estimated = row
-    if not all(isinstance(value, str) for value in (identity, text, title, refusal, note)) or not identity:
+    identity, kind, address, text, segments, title, refusal, note, n_in, n_out, seconds, estimated, language = row
+    if not all(isinstance(value, str) for value in (identity, text, title, refusal, note, language)) or not identity:
         raise ValueError("its texts are not text")
     if kind not in get_args(MediaKind):
         raise ValueError(f"its kind is {kind!r}")
     if not isinstance(address, bytes) or len(address) != _ADDRESS_BYTES:
         raise ValueError("its address is not 32 bytes")
-    timed = tuple(TimedText(float(start), float(end), str(said)) for start, end, said in json.loads(segments))
+    timed = tuple(
+        TimedText(float(start), float(end), str(said), str(speaker))
+        for start, end, said, speaker in json.loads(segments)
+    )
     usage = MediaUsage(int(n_in), int(n_out), float(seconds), bool(estimated))
     if not math.isfinite(usage.seconds):
         raise ValueError("its duration is no number")
-    return identity, kind, address, MediaText(text, timed, title, refusal, note, usage)
+    return identity, kind, address, MediaText(text, timed, title, refusal, note, usage, language)

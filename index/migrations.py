@@ -226,6 +226,7 @@ _READINGS_1: Step = (
         output_tokens INTEGER NOT NULL,
         seconds REAL NOT NULL,
         estimated INTEGER NOT NULL,
+        language TEXT NOT NULL,
         UNIQUE (reader, address)
     )""",
     """CREATE TABLE uses (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from rag.types import MediaKind, MediaText, MediaUsage, PlacedText, TimedText
 __all__ = ["ReaderStats", "ReadingStore", "ReadingStoreStats"]
 
 _PARAMETERS = 900  # below the 999 that SQLite before 3.32 allows in a statement
-_COLUMNS = "text, segments, title, refusal, note, input_tokens, output_tokens, seconds, estimated"
+_COLUMNS = "text, segments, title, refusal, note, input_tokens, output_tokens, seconds, estimated, language"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class ReadingStore:
 
     def put(self, identity: str, kind: MediaKind, address: bytes, text: MediaText) -> bool:
         """Store one reading, on disk when this returns; False where one is there already, which stays as it is."""
-        segments = json.dumps([[part.start_s, part.end_s, part.text] for part in text.segments], ensure_ascii=True)
+        segments = json.dumps([astuple(part) for part in text.segments], ensure_ascii=True)
         usage = text.usage
         with self._database.writing() as connection:
             connection.execute(
@@ -78,12 +78,12 @@ class ReadingStore:
             )
             added = connection.execute(
                 "INSERT INTO readings (reader, address, kind, text, segments, refusal, note,"
-                " input_tokens, output_tokens, seconds, estimated)"
-                " SELECT number, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ? FROM readers"
+                " input_tokens, output_tokens, seconds, estimated, language)"
+                " SELECT number, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ? FROM readers"
                 " WHERE identity = ? ON CONFLICT DO NOTHING",
                 (
                     *(address, kind, sql_text(text.text), segments, text.refusal, text.note),
-                    *(usage.input_tokens, usage.output_tokens, usage.seconds, usage.estimated, identity),
+                    *(usage.input_tokens, usage.output_tokens, usage.seconds, usage.estimated, text.language, identity),
                 ),
             ).rowcount
         return bool(added)
@@ -191,7 +191,7 @@ def _keep(connection: sqlite3.Connection, files: Iterable[str]) -> None:
 
 
 def _text(row: Sequence[Any]) -> MediaText:
-    text, segments, title, refusal, note, input_tokens, output_tokens, seconds, estimated = row
+    text, segments, title, refusal, note, input_tokens, output_tokens, seconds, estimated, language = row
     return MediaText(
         text,
         tuple(TimedText(*part) for part in json.loads(segments)),
@@ -199,4 +199,5 @@ def _text(row: Sequence[Any]) -> MediaText:
         refusal=refusal,
         note=note,
         usage=MediaUsage(input_tokens, output_tokens, seconds, bool(estimated)),
+        language=language,
     )

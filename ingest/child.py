@@ -137,7 +137,7 @@ def _reply(read: Read, request: Request, media: Media, archives: OpenArchives) -
     except MemoryError:
         return Reply("memory")
     if media.wants:
-        return Reply("media", wants=tuple(media.wants), reader=document.reader, sha256=document.sha256)
+        return Reply("media", wants=tuple(media.wants), reader=media.reader, sha256=document.sha256)
     if len(document.text) > request.max_chars:
         return Reply("too long", n_chars=len(document.text))
     metadata: Mapping[str, Any] = dict(document.metadata)  # subtle: a read-only mapping cannot be pickled

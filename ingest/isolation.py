@@ -482,6 +482,7 @@ def _is_sound(want: object) -> bool:
         and medium.kind == want.kind
         and isinstance(medium.data, bytes)
         and medium.media_type in MEDIA_TYPES
+        and isinstance(medium.seconds, float)
     )
 
 

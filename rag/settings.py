@@ -22,6 +22,7 @@ from rag.errors import ConfigError
 
 __all__ = [
     "AnswerOptions",
+    "AudioOptions",
     "ChatOptions",
     "ChunkingOptions",
     "EmbeddingsOptions",
@@ -146,6 +147,45 @@ class VisionOptions(ModelOptions):
             _require(price is None or 0 <= price < math.inf, name, price, "a number from 0")
         both = (self.input_per_million is None) == (self.output_per_million is None)
         _require(both, "input_per_million", self.input_per_million, "set together with output_per_million")
+
+
+@dataclass(frozen=True, slots=True)
+class AudioOptions(ModelOptions):
+    """The model that transcribes recordings: nobody does unless a provider, an address or a model is named."""
+
+    timeout_s: float = 600.0
+    """seconds without an answer before a call is given up: ten minutes of speech take a while"""
+    task: Literal["transcribe", "translate"] = "transcribe"
+    """"translate" writes English, whatever is spoken, where the model can; citations then quote the translation"""
+    language: str = ""
+    """language that is spoken ("en", "zh"); empty lets the model find out"""
+    prompt: str = ""
+    """names and terms that occur, as a hint to the model"""
+    temperature: float | None = None
+    """0 is most certain; None leaves it to the endpoint"""
+    response_format: Literal["", "json", "verbose_json", "diarized_json", "text", "srt", "vtt"] = ""
+    """what the endpoint is asked for; empty is what is known of the model: that with most times"""
+    format: Literal["", "flac", "wav"] = ""
+    """what recordings are sent as; empty is what is known of the endpoint"""
+    part_seconds: float | None = None
+    """seconds after which a recording is cut, at a silence; None is 600, or 60 where the model tells no times"""
+    concurrency: int = 4
+    """stretches under way at once, at first; more where the endpoint bears it"""
+    patience_s: float = 600.0
+    """seconds that an ingest waits for an endpoint without one success"""
+    price_per_minute: float | None = None
+    """what a minute costs; None is the price table"""
+    price_currency: str = "USD"
+    """currency of price_per_minute"""
+
+    def __post_init__(self) -> None:
+        super(AudioOptions, self).__post_init__()
+        part_s, price = self.part_seconds, self.price_per_minute
+        _require(part_s is None or 10 <= part_s <= 3600, "part_seconds", part_s, "a number from 10 to 3600")
+        _require(self.temperature is None or 0 <= self.temperature <= 1, "temperature", self.temperature, "from 0 to 1")
+        _require(self.concurrency >= 1, "concurrency", self.concurrency, "a whole number from 1")
+        _require(self.patience_s >= 0, "patience_s", self.patience_s, "a number from 0")
+        _require(price is None or 0 <= price < math.inf, "price_per_minute", price, "a number from 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +380,7 @@ class Settings:
     moderation: ModerationOptions = ModerationOptions()
     vision: VisionOptions = VisionOptions()
     ocr: OcrOptions = OcrOptions()
+    audio: AudioOptions = AudioOptions()
     rerank: RerankOptions = RerankOptions()
     chunking: ChunkingOptions = ChunkingOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
@@ -360,6 +401,7 @@ SECTIONS: Mapping[str, type] = {
     "moderation": ModerationOptions,
     "vision": VisionOptions,
     "ocr": OcrOptions,
+    "audio": AudioOptions,
     "rerank": RerankOptions,
     "chunking": ChunkingOptions,
     "retrieval": RetrievalOptions,

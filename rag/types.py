@@ -200,11 +200,12 @@ class Medium:
 
 @dataclass(frozen=True, slots=True)
 class TimedText:
-    """What is said between two moments, in seconds from the beginning of the medium."""
+    """What is said between two moments, in seconds from the beginning of the medium; ``speaker`` where it is told."""
 
     start_s: float
     end_s: float
     text: str
+    speaker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +234,9 @@ class MediaUsage:
 class MediaText:
     """What was read of a medium; an empty text where nothing can be read of it.
 
-    ``segments`` are the text once more, by its times (speech). ``reader`` says in words who read it, "" where nobody
-    was asked because there is nothing to see. ``refusal`` is why it is not read ("" where it is), and ``note`` what is
-    to be said of a text all the same: that it was cut off, say.
+    ``segments`` are the text once more, by its times (speech), and ``language`` is the one that was heard. ``reader``
+    says in words who read it, "" where nobody was asked because there is nothing to see. ``refusal`` is why it is not
+    read ("" where it is), and ``note`` what is to be said of a text all the same: that it was cut off, say.
     """
 
     text: str
@@ -244,6 +245,7 @@ class MediaText:
     refusal: str = ""
     note: str = ""
     usage: MediaUsage = MediaUsage()
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,12 +260,16 @@ class PlacedText:
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """The largest medium that a reader takes: bytes, pixels in all, pixels of a side, seconds of speech."""
+    """The largest medium that a reader takes: bytes, pixels in all, pixels of a side, seconds of speech.
+
+    ``media_types`` are what it takes, the best first; empty where it takes what is usual.
+    """
 
     max_bytes: int = 5_000_000
     max_pixels: int = 6_000_000
     max_side: int = 6_000
     max_seconds: float = 600.0
+    media_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

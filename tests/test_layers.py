@@ -33,6 +33,7 @@ OWNED = {
     "striprtf",
     "oxmsg",
     "PIL",
+    "av",
     "filelock",
     "rich",
     "watchfiles",

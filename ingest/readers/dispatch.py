@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
+from ingest.readers.audio import read_audio
 from ingest.readers.docx import read_docx
 from ingest.readers.encoding import looks_binary
 from ingest.readers.epub import read_epub
@@ -25,6 +26,8 @@ from ingest.readers.pptx import read_pptx
 from ingest.readers.reading import Reading
 from ingest.readers.records import read_json, read_jsonl
 from ingest.readers.rtf import read_rtf
+from ingest.readers.sound_kinds import ENDINGS as SOUND_ENDINGS
+from ingest.readers.sound_kinds import kind_of
 from ingest.readers.source_code import read_code, read_python
 from ingest.readers.subtitles import read_srt, read_vtt
 from ingest.readers.table import read_csv, read_tsv
@@ -59,6 +62,7 @@ _MARKDOWN = Reader("markdown", 2, read_markdown)
 _HTML = Reader("html", 3, read_html)
 _PDF = Reader("pdf", 2, read_pdf, takes_media=True)
 _IMAGE = Reader("image", 1, read_image, takes_media=True)
+_AUDIO = Reader("audio", 1, read_audio, takes_media=True)
 
 _ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"{\\rtf"
 
@@ -68,6 +72,7 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys((".html", ".htm", ".xhtml"), _HTML),
     ".pdf": _PDF,
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"), _IMAGE),
+    **dict.fromkeys(SOUND_ENDINGS, _AUDIO),
     ".csv": Reader("csv", 1, read_csv),
     **dict.fromkeys((".tsv", ".tab"), Reader("tsv", 1, read_tsv)),
     ".json": Reader("json", 1, read_json),
@@ -123,9 +128,6 @@ _SIGNATURES = (
     (b"PK\x03\x04", "a ZIP archive or an Office document"),
     (b"PK\x05\x06", "an empty ZIP archive"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document of the old format"),
-    (b"RIFF", "an audio or video file"),
-    (b"ID3", "an MP3 recording"),
-    (b"OggS", "an Ogg recording"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"BZh", "a bzip2 archive"),
     (b"\xfd7zXZ\x00", "an xz archive"),
@@ -218,8 +220,10 @@ def _reader(document_id: str, name: str, data: bytes) -> Reader:
         raise UnsupportedFormatError(
             f"cannot read {document_id!r}: it is a HEIC picture, which has no reader; save it as JPEG or PNG"
         )
+    if kind_of(data, suffix) is not None:
+        return _AUDIO
     reader = READERS.get(suffix, _TEXT)
-    if reader is _IMAGE:
+    if reader in (_IMAGE, _AUDIO):
         raise DocumentReadError(
             f"cannot read {document_id!r}: it is named {suffix} but is {_found_instead(data)}; give it the ending of "
             "what it is, or get it again"

@@ -58,6 +58,7 @@ class Media:
         on_make: Callable[[], None] = lambda: None,
     ) -> None:
         self.given_up = given_up
+        self.reader = ""
         self.wants: list[Want] = []
         self._served = {kind.kind: kind for kind in served}
         self._all_known = known
@@ -69,9 +70,14 @@ class Media:
 
     def read_by(self, reader: str) -> None:
         """Take what is known by the numbers of ``reader`` ("pdf/2"): another's may mean other places."""
+        self.reader = reader
         self._texts = {
             (known.kind, known.place): known.text for known in self._all_known if known.numbered_by == reader
         }
+
+    def number_by(self, how: str) -> None:
+        """Number the media in a way of which the reader has several: places of another mean something else."""
+        self.read_by(f"{self.reader} {how}")
 
     def serves(self, kind: MediaKind) -> str:
         """Return who reads media of a kind, in words; "" where nobody does."""
@@ -95,11 +101,16 @@ class Media:
             return known
         if kind not in self._served:
             self._unread[kind] = None
-        elif not self.given_up and (not self.wants or (self._n_bytes_left > 0 and time.monotonic() < self._until)):
+        elif not self.given_up and not self.is_full:
             if not self.wants:
                 self._on_make()
             self._note(kind, place, make)
         return None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether this go makes no more: its document is not wanted any more, but what is noted."""
+        return bool(self.wants) and (self._n_bytes_left <= 0 or time.monotonic() >= self._until)
 
     def _note(self, kind: MediaKind, place: int, make: Callable[[], Medium | None]) -> None:
         try:

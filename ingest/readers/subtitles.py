@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
+from ingest.readers.clock import clock
 from ingest.readers.draft import Draft
 from ingest.readers.encoding import decode
 from ingest.readers.reading import Reading
@@ -43,7 +44,7 @@ def _reading(data: bytes, media_type: str) -> Reading:
         assert times is not None
         text = unescape(_TAG.sub("", "\n".join(lines[at + 1 :]))).strip()
         if text and text != last:  # captions that roll show a line twice
-            draft.page(_clock(times[1]))
+            draft.page(clock(_seconds(times[1])))
             draft.add(text, gap="\n")
             n_cues, last = n_cues + 1, text
     metadata = {"encoding": decoded.encoding, "cues": str(n_cues)}
@@ -54,5 +55,8 @@ def _reading(data: bytes, media_type: str) -> Reading:
     return draft.reading(media_type, metadata=metadata, warnings=warnings)
 
 
-def _clock(time: str) -> str:
-    return ":".join(f"{int(part):02}" for part in (["0"] * (2 - time.count(":")) + time.split(":")))
+def _seconds(time: str) -> int:
+    seconds = 0
+    for part in time.split(":"):
+        seconds = 60 * seconds + int(part)
+    return seconds

@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
@@ -32,6 +32,9 @@ DONE: dict[str, Any] = {"object": "[DONE]"}
 
 _LOG = logging.getLogger(__name__)
 _DRAIN_S = 0.1
+
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ class EndpointClient:
 
     async def post_json(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Send JSON and return the JSON object of the reply; raises EndpointError once the retries are spent."""
-        return (await self._whole("POST", path, payload))[0]
+        return (await self._whole("POST", path, payload, self._value_of))[0]
 
     async def post(
         self, path: str, payload: Mapping[str, Any], *, retries: bool = True
@@ -135,11 +138,15 @@ class EndpointClient:
 
         Without ``retries`` the first failure is raised: for a caller that has a queue and tries again itself.
         """
-        return await self._whole("POST", path, payload, retries=retries)
+        return await self._whole("POST", path, payload, self._value_of, retries=retries)
+
+    async def post_form(self, path: str, form: StreamedBody, *, retries: bool = True) -> dict[str, Any] | str:
+        """Send a form and return the reply: the JSON object that it is, else its text."""
+        return (await self._whole("POST", path, form, self._value_or_text, retries=retries))[0]
 
     async def get_json(self, path: str) -> dict[str, Any]:
         """Return the JSON object found at a path; raises EndpointError once the retries are spent."""
-        return (await self._whole("GET", path, None))[0]
+        return (await self._whole("GET", path, None, self._value_of))[0]
 
     async def call(
         self,
@@ -154,7 +161,7 @@ class EndpointClient:
         A call that makes something passes ``done_already``: it is asked before each new try whether the failed one was
         heard after all, and what it returns, unless None, is the reply.
         """
-        return CallReply(*await self._whole(method, path, body, done_already=done_already))
+        return CallReply(*await self._whole(method, path, body, self._value_of, done_already=done_already))
 
     async def download(self, path: str, destination: Path) -> None:
         """Write the body of a reply, whatever it is, to a file: whole and on disk when this returns, or not there."""
@@ -206,17 +213,19 @@ class EndpointClient:
         method: str,
         path: str,
         body: Body | None,
+        read: Callable[[HttpReply, CallContext], R],
         *,
         retries: bool = True,
-        done_already: Callable[[], Awaitable[dict[str, Any] | None]] | None = None,
-    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        done_already: Callable[[], Awaitable[R | None]] | None = None,
+    ) -> tuple[R, Mapping[str, str]]:
+        """Return what ``read`` makes of the reply, and its headers."""
         request = self._request(method, path, body, accept="application/json")
         context = self._context(request, body if isinstance(body, Mapping) else None)
         attempt = 0
         while True:
             try:
                 reply = await self._transport.request(request)
-                return self._value_of(reply, context), reply.headers
+                return read(reply, context), reply.headers
             except EndpointError as error:
                 if not retries:
                     raise
@@ -287,6 +296,17 @@ class EndpointClient:
                 status=reply.status,
             )
         return value
+
+    def _value_or_text(self, reply: HttpReply, context: CallContext) -> dict[str, Any] | str:
+        """Return the JSON object of a reply, or its text where it is plain text; a web page is neither."""
+        if 200 <= reply.status < 300 and reply.body and not reply.body.lstrip().startswith((b"{", b"<")):
+            text = reply.body.decode("utf-8", "replace")
+            try:
+                value = json_of(reply.body)
+            except ValueError:
+                return text
+            return value if isinstance(value, str) else text
+        return self._value_of(reply, context)
 
     async def _events_of(self, stream: HttpStream, context: CallContext) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the JSON objects of a stream's events; raises the error that the reply or an event is."""

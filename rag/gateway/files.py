@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +9,8 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from rag.errors import EndpointError, EndpointResponseError
-from rag.gateway.endpoint import EndpointClient, StreamedBody
+from rag.gateway.endpoint import EndpointClient
+from rag.gateway.multipart import multipart_body
 
 __all__ = [
     "RemoteFile",
@@ -23,14 +22,12 @@ __all__ = [
     "list_files",
     "listed",
     "missing_route",
-    "multipart_body",
     "upload_file",
 ]
 
 PAGE = 100
 """Entries asked for at once by a listing."""
 
-_BLOCK_BYTES = 256 * 1024
 _NO_ROUTE = frozenset({404, 405, 501})
 
 
@@ -52,7 +49,7 @@ async def upload_file(
 
     Raises EndpointError; that the endpoint serves no files is one that says so.
     """
-    body = multipart_body(path, filename=filename, fields={"purpose": purpose})
+    body = multipart_body({"purpose": purpose}, path, filename=filename, content_type="application/jsonl")
 
     async def uploaded_already() -> dict[str, Any] | None:
         found = await find_file(client, filename, purpose=purpose)
@@ -139,31 +136,6 @@ def missing_route(error: EndpointError, client: EndpointClient, family: str) -> 
         status=error.status,
         request_id=error.request_id,
     )
-
-
-def multipart_body(path: Path, *, filename: str, fields: Mapping[str, str]) -> StreamedBody:
-    """Return a form (RFC 7578) of some fields and one file, whose bytes are read while they are sent."""
-    boundary = f"footnote{secrets.token_hex(16)}"
-    name = filename.replace("\\", "_").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-    head = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
-        for key, value in fields.items()
-    )
-    head += (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-        "Content-Type: application/jsonl\r\n\r\n"
-    )
-    tail = f"\r\n--{boundary}--\r\n"
-
-    async def begin() -> AsyncIterator[bytes]:
-        yield head.encode()
-        with path.open("rb") as file:
-            while block := await asyncio.to_thread(file.read, _BLOCK_BYTES):
-                yield block
-        yield tail.encode()
-
-    n_bytes = len(head.encode()) + path.stat().st_size + len(tail)
-    return StreamedBody(f"multipart/form-data; boundary={boundary}", n_bytes, begin)
 
 
 def _file_of(value: Mapping[str, Any]) -> RemoteFile:

@@ -23,11 +23,13 @@ __all__ = [
     "ChatQuirks",
     "EmbeddingModel",
     "Provider",
+    "SpeechModel",
     "VisionQuirks",
     "embedder_profile",
     "embedding_model",
     "provider_for",
     "provider_named",
+    "speech_model",
 ]
 
 CHECKED = "2026-11-22"
@@ -102,12 +104,38 @@ class VisionQuirks:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechModel:
+    """What is known of the speech models that have ``within`` in their names, in lower case.
+
+    ``reply_format`` is the one that tells most: "verbose_json" has times, "diarized_json" speakers too, "json" neither.
+    ``max_bytes`` and ``max_seconds`` are the longest recording; ``media_types`` what it may be, the best first.
+    """
+
+    within: str = ""
+    reply_format: Literal["json", "verbose_json", "diarized_json"] = "json"
+    max_bytes: int = 25_000_000
+    max_seconds: float = math.inf
+    media_types: tuple[str, ...] = (
+        "audio/flac",
+        "audio/wav",
+        "audio/mpeg",
+        "audio/mp4",
+        "audio/ogg",
+        "audio/webm",
+    )
+
+    @property
+    def has_times(self) -> bool:
+        return self.reply_format != "json"
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One provider. ``base_url`` is "" where each account has its own; ``hosts`` starting with "." are suffixes.
 
     ``key_env`` names the environment variables that may hold the key, the first found wins. ``auth`` is the header
     that carries it. ``families`` is what the provider serves under ``base_url``. ``vision`` is None where no model
-    takes pictures.
+    takes pictures. Of ``speech`` the first that fits a model's name counts.
     """
 
     name: str
@@ -124,6 +152,7 @@ class Provider:
     embeddings: tuple[EmbeddingModel, ...] = ()
     chat: ChatQuirks = ChatQuirks()
     vision: VisionQuirks | None = VisionQuirks()
+    speech: tuple[SpeechModel, ...] = ()
 
 
 def _models(**families: str) -> Mapping[str, str]:
@@ -173,6 +202,13 @@ _OPENAI_CHAT = ChatQuirks(
 # Patches of 32 x 32 pixels, 1,536 of them at most, times 1.2 to 1.62 by model; the older tiles count less.
 # https://developers.openai.com/api/docs/guides/images-vision
 _OPENAI_VISION = VisionQuirks(max_bytes=20_000_000, detail=True, patch=32, tokens_per_patch=1.62, max_tokens=2489)
+# 25 MB for all; GPT-4o's models take no recording of more than 1,400 seconds and, like gpt-transcribe, tell no times.
+# https://developers.openai.com/api/docs/guides/speech-to-text
+_OPENAI_SPEECH = (
+    SpeechModel("diarize", "diarized_json", max_seconds=1_400.0),
+    SpeechModel("whisper", "verbose_json"),
+    SpeechModel("", max_seconds=1_400.0),
+)
 _OPENAI = Provider(
     name="openai",
     title="OpenAI",
@@ -182,11 +218,15 @@ _OPENAI = Provider(
     key_env=("OPENAI_API_KEY",),
     docs="https://developers.openai.com/api/docs",
     default_models=_models(
-        chat="gpt-5.4-mini", embeddings="text-embedding-3-small", moderations="omni-moderation-latest"
+        chat="gpt-5.4-mini",
+        embeddings="text-embedding-3-small",
+        moderations="omni-moderation-latest",
+        audio="whisper-1",  # until 2027-02-26; its successors tell no times yet, and a citation needs them
     ),
     embeddings=_OPENAI_EMBEDDINGS,
     chat=_OPENAI_CHAT,
     vision=_OPENAI_VISION,
+    speech=_OPENAI_SPEECH,
 )
 # A model's name is the name of the deployment, so nothing can be known from it and nothing is the default.
 _AZURE = Provider(
@@ -202,6 +242,7 @@ _AZURE = Provider(
     embeddings=(*_OPENAI_EMBEDDINGS, EmbeddingModel("", sends_base64=True)),
     chat=_OPENAI_CHAT,
     vision=_OPENAI_VISION,
+    speech=_OPENAI_SPEECH,
 )
 _DEEPSEEK = Provider(
     name="deepseek",
@@ -317,6 +358,8 @@ _SILICONFLOW = Provider(
         EmbeddingModel("Qwen/Qwen3-Embedding", _limits(32, 32_768), takes_dimensions=True, sends_base64=True),
         EmbeddingModel("", _limits(32, 512)),
     ),
+    # An hour, 50 MB, and a text without times. https://docs.siliconflow.cn/cn/api-reference/audio/create-audio-transcriptions
+    speech=(SpeechModel("", max_bytes=50_000_000, max_seconds=3_600.0, media_types=("audio/wav", "audio/mpeg")),),
 )
 # The model may be an endpoint id (ep-...). https://www.volcengine.com/docs/82379/1302003
 _VOLCENGINE = Provider(
@@ -336,7 +379,7 @@ _OLLAMA = Provider(
     title="Ollama",
     base_url="http://localhost:11434/v1",
     hosts=("localhost:11434", "127.0.0.1:11434"),
-    families=frozenset({"chat", "embeddings", "models", "responses"}),
+    families=frozenset({"audio", "chat", "embeddings", "models", "responses"}),
     key_env=("OLLAMA_API_KEY",),
     docs="https://docs.ollama.com/api/openai-compatibility",
     needs_key=False,
@@ -348,6 +391,8 @@ _OLLAMA = Provider(
         EmbeddingModel("", _limits(64, 2048)),
     ),
     chat=ChatQuirks(tool_choice_required=False),
+    # Models that chat and hear: 30 seconds, WAV, no times. https://github.com/ollama/ollama/issues/15427
+    speech=(SpeechModel("", max_seconds=30.0, media_types=("audio/wav",)),),
 )
 _VLLM = Provider(
     name="vllm",
@@ -359,6 +404,7 @@ _VLLM = Provider(
     docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
     needs_key=False,
     embeddings=(EmbeddingModel("", _limits(256, 8191), sends_base64=True),),
+    speech=(SpeechModel("whisper", "verbose_json"), SpeechModel("")),
 )
 # One text must fit into one physical batch (--ubatch-size, 512 unless set).
 _LLAMACPP = Provider(
@@ -412,6 +458,12 @@ GENERIC = Provider(
         EmbeddingModel("", takes_dimensions=True, sends_base64=True),
     ),
     chat=ChatQuirks(echo_reasoning=True),  # it may stand in front of a provider that wants it; others ignore it
+    # Whisper's servers tell times (whisper.cpp, faster-whisper, Groq); WAV is what all of them read.
+    speech=(
+        SpeechModel("diarize", "diarized_json", max_seconds=1_400.0, media_types=("audio/wav", "audio/mpeg")),
+        SpeechModel("whisper", "verbose_json", media_types=("audio/wav", "audio/flac", "audio/mpeg")),
+        SpeechModel("", max_seconds=1_400.0, media_types=("audio/wav", "audio/mpeg")),
+    ),
 )
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
@@ -470,6 +522,12 @@ def embedding_model(provider: Provider, model: str) -> EmbeddingModel:
     # Ollama writes "name:tag" and gateways "vendor/name"; only the former is a prefix, the latter a provider's matter.
     matches = [known for known in provider.embeddings if model.startswith(known.prefix)]
     return max(matches, key=lambda known: len(known.prefix), default=EmbeddingModel(""))
+
+
+def speech_model(provider: Provider, model: str) -> SpeechModel:
+    """Return what is known of a speech model: the first of the provider's list that its name fits, else defaults."""
+    name = model.lower()
+    return next((known for known in provider.speech if known.within in name), SpeechModel())
 
 
 def embedder_profile(provider: Provider, model: str, *, dimensions: int | None = None) -> EmbedderProfile:
