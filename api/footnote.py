@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import threading
@@ -23,7 +24,13 @@ from index.retriever import VECTOR_WEIGHT, HybridRetriever
 from rag.answering.answer import Answerer, AnswerSettings
 from rag.answering.reranked import RerankedRetriever
 from rag.contracts import Retriever
-from rag.errors import CollectionNotFoundError, ConfigError, DocumentNotFoundError
+from rag.errors import (
+    CollectionError,
+    CollectionNotFoundError,
+    ConfigError,
+    DocumentNotFoundError,
+    IndexMismatchError,
+)
 from rag.local.embedder import LocalEmbedder
 from rag.settings import Settings, load_settings
 from rag.types import Answer, AnswerEvent, Document, GenerationSettings, Hit, Retrieval, Turn
@@ -36,6 +43,8 @@ if TYPE_CHECKING:
     from ingest.tally import IngestProgress
 
 __all__ = ["Footnote"]
+
+_LOG = logging.getLogger(__name__)
 
 # The readers and the chunker are imported by the first ingest: a question is answered sooner without them.
 
@@ -142,7 +151,7 @@ class Footnote:
 
     def delete_collection(self, name: str) -> None:
         """Delete a collection and its uploads. Its vectors stay in the library, so making it again costs nothing."""
-        uploads = self._uploads(self.collection(name))
+        uploads = self._uploads(self.collection(name).name)
         self.library.delete(name)
         shutil.rmtree(uploads, ignore_errors=True)
 
@@ -193,7 +202,7 @@ class Footnote:
                 remove_document,
                 opened,
                 document_id,
-                uploads=self._uploads(opened),
+                uploads=self._uploads(opened.name),
                 library=self.library.folder,
             )
 
@@ -288,7 +297,7 @@ class Footnote:
         from ingest.uploads import save_upload
 
         opened = await self._writable(collection or self.settings.collection)
-        path = await asyncio.to_thread(save_upload, self._uploads(opened), filename, data)
+        path = await asyncio.to_thread(save_upload, self._uploads(opened.name), filename, data)
         spending = await self._spending(opened.name)
         report = await self._ingest(path.parent, opened, spending, lambda progress: None, alone=True)
         results = {file.path.rpartition("/")[2]: file for file in report.files}
@@ -381,21 +390,38 @@ class Footnote:
         on_progress: Callable[[IngestProgress], None],
     ) -> list[IngestReport]:
         """Make the collection anew under another name, then let it take the place of the old one."""
-        from ingest.roots import all_roots
-
-        library, old = self.library, self.collection(name)
-        roots = all_roots(old.runs(), paths, library=library.folder)
+        library = self.library
+        old, roots = self._former_roots(name, paths)
         new_name = f"{name}{_REBUILDING}"
         if new_name in library.collections():  # what an interrupted rebuild left; its vectors are kept
             library.delete(new_name)
         new = await self._create(new_name)
-        uploads = self._uploads(old).resolve()
+        uploads = self._uploads(name).resolve()
         there = [root for root in roots if root.exists()]
         reports = [await self._ingest(root, new, spending, on_progress, alone=root == uploads) for root in there]
         if not any(report.stopped for report in reports):
-            reports += await asyncio.to_thread(self._gone, old, [root for root in roots if root not in there])
+            if old is not None:
+                reports += await asyncio.to_thread(self._gone, old, [root for root in roots if root not in there])
             library.supersede(name, by=new_name)
         return [replace(report, collection=name) for report in reports]
+
+    def _former_roots(self, name: str, paths: Sequence[Path]) -> tuple[Collection | None, list[Path]]:
+        """Return the collection that is to be made anew, and what from; None where nothing of it can be read.
+
+        Then it is made from its uploads and the paths that are named, for nothing tells which others there were.
+        """
+        from ingest.roots import all_roots
+
+        folder = self.library.folder
+        try:
+            old = self.collection(name)
+            return old, all_roots(old.runs(), paths, library=folder)
+        except (CollectionNotFoundError, IndexMismatchError):
+            raise
+        except CollectionError as error:
+            _LOG.warning("%s; it is made anew from what is named: name every folder that it is to hold", error)
+            uploads = self._uploads(name)
+            return None, all_roots((), [*paths, *([uploads] if uploads.is_dir() else [])], library=folder)
 
     def _gone(self, old: Collection, roots: Sequence[Path]) -> list[IngestReport]:
         """Return a report for each folder that is no longer there: its documents are not in the rebuilt collection."""
@@ -436,8 +462,8 @@ class Footnote:
                 on_progress=on_progress,
             )
 
-    def _uploads(self, collection: Collection) -> Path:
-        return self.library.folder / "uploads" / collection.name
+    def _uploads(self, name: str) -> Path:
+        return self.library.folder / "uploads" / name
 
     async def _retriever(self, collection: Collection) -> Retriever:
         embedder = await self.wiring.embedder(collection.config)
