@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import threading
@@ -23,7 +24,13 @@ from index.retriever import VECTOR_WEIGHT, HybridRetriever
 from rag.answering.answer import Answerer, AnswerSettings
 from rag.answering.reranked import RerankedRetriever
 from rag.contracts import Retriever
-from rag.errors import CollectionNotFoundError, ConfigError, DocumentNotFoundError
+from rag.errors import (
+    CollectionError,
+    CollectionNotFoundError,
+    ConfigError,
+    DocumentNotFoundError,
+    IndexMismatchError,
+)
 from rag.local.embedder import LocalEmbedder
 from rag.settings import Settings, load_settings
 from rag.types import Answer, AnswerEvent, Document, GenerationSettings, Hit, Retrieval, Turn
@@ -37,6 +44,8 @@ if TYPE_CHECKING:
     from ingest.tally import IngestProgress
 
 __all__ = ["Footnote"]
+
+_LOG = logging.getLogger(__name__)
 
 # The readers and the chunker are imported by the first ingest: a question is answered sooner without them.
 
@@ -147,7 +156,7 @@ class Footnote:
 
     def delete_collection(self, name: str) -> None:
         """Delete a collection and its uploads. Its vectors stay in the library, so making it again costs nothing."""
-        uploads = self._uploads(self.collection(name))
+        uploads = self._uploads(self.collection(name).name)
         self.library.delete(name)
         shutil.rmtree(uploads, ignore_errors=True)
 
@@ -198,7 +207,7 @@ class Footnote:
                 remove_document,
                 opened,
                 document_id,
-                uploads=self._uploads(opened),
+                uploads=self._uploads(opened.name),
                 library=self.library.folder,
             )
 
@@ -345,7 +354,7 @@ class Footnote:
         from ingest.uploads import save_upload, upload_id
 
         opened = await self._writable(collection or self.settings.collection)
-        path = await asyncio.to_thread(save_upload, self._uploads(opened), filename, data)
+        path = await asyncio.to_thread(save_upload, self._uploads(opened.name), filename, data)
         spending = await self._spending(opened.name)
         report = await self._ingest(path.parent, opened, spending, lambda progress: None, alone=True)
         own_id = upload_id(opened, path.name, uploads=path.parent, library=self.library.folder)
@@ -452,15 +461,15 @@ class Footnote:
         stop: asyncio.Event | None,
     ) -> list[IngestReport]:
         """Make the collection anew under another name, then let it take the place of the old one."""
-        from ingest.roots import all_roots, is_there
+        from ingest.roots import is_there
 
-        library, old = self.library, self.collection(name)
-        roots = all_roots(old.runs(), places, library=library.folder)
+        library = self.library
+        old, roots = self._former_roots(name, places)
         new_name = f"{name}{_REBUILDING}"
         if new_name in library.collections():  # what an interrupted rebuild left; its vectors are kept
             library.delete(new_name)
         new = await self._create(new_name)
-        uploads = self._uploads(old).resolve()
+        uploads = self._uploads(name).resolve()
         there = [root for root in roots if is_there(root)]
         reports: list[IngestReport] = []
         for root in there:
@@ -469,9 +478,28 @@ class Footnote:
                 report = await self._ingest(root, new, spending, on_progress, alone=alone, from_mirror=True, stop=stop)
                 reports.append(report)
         if not _is_set(stop) and not any(report.stopped for report in reports):
-            reports += await asyncio.to_thread(self._gone, old, [root for root in roots if root not in there])
+            if old is not None:
+                reports += await asyncio.to_thread(self._gone, old, [root for root in roots if root not in there])
             library.supersede(name, by=new_name)
         return [replace(report, collection=name) for report in reports]
+
+    def _former_roots(self, name: str, places: Sequence[Place]) -> tuple[Collection | None, list[Place]]:
+        """Return the collection that is to be made anew, and what from; None where nothing of it can be read.
+
+        Then it is made from its uploads and the paths that are named, for nothing tells which others there were.
+        """
+        from ingest.roots import all_roots
+
+        folder = self.library.folder
+        try:
+            old = self.collection(name)
+            return old, all_roots(old.runs(), places, library=folder)
+        except (CollectionNotFoundError, IndexMismatchError):
+            raise
+        except CollectionError as error:
+            _LOG.warning("%s; it is made anew from what is named: name every folder that it is to hold", error)
+            uploads = self._uploads(name)
+            return None, all_roots((), [*places, *([uploads] if uploads.is_dir() else [])], library=folder)
 
     def _gone(self, old: Collection, roots: Sequence[Place]) -> list[IngestReport]:
         """Return a report for each folder that is no longer there: its documents are not in the rebuilt collection."""
@@ -533,8 +561,8 @@ class Footnote:
                 stop=stop,
             )
 
-    def _uploads(self, collection: Collection) -> Path:
-        return self.library.folder / "uploads" / collection.name
+    def _uploads(self, name: str) -> Path:
+        return self.library.folder / "uploads" / name
 
     async def _retriever(self, collection: Collection) -> Retriever:
         embedder = await self.wiring.embedder(collection.config)

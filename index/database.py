@@ -23,7 +23,7 @@ __all__ = ["REPLACE", "Database", "integrity_problems", "sql_text"]
 
 _BUSY_TIMEOUT_S = 60.0
 REPLACE = "restore it from a backup, or build it again with `rag ingest --rebuild`"
-"""What to do about a file that cannot be mended."""
+"""What to do about a collection that cannot be mended."""
 
 
 def sql_text(text: str) -> bytes:
@@ -46,8 +46,20 @@ def integrity_problems(connection: sqlite3.Connection) -> list[str]:
 class Database:
     """A pool of connections to one file. Transactions are context managers; sqlite3's errors become CollectionError."""
 
-    def __init__(self, path: Path, steps: Sequence[Step], *, create: bool = False, page_size: int = 4096) -> None:
-        """Open a file and migrate it. Raises CollectionNotFoundError where it is absent and ``create`` is False."""
+    def __init__(
+        self,
+        path: Path,
+        steps: Sequence[Step],
+        *,
+        create: bool = False,
+        page_size: int = 4096,
+        remedy: str = REPLACE,
+    ) -> None:
+        """Open a file and migrate it. Raises CollectionNotFoundError where it is absent and ``create`` is False.
+
+        ``remedy`` says what to do about a file that SQLite cannot read.
+        """
+        self._remedy = remedy
         self.path = path.absolute()
         self._steps = steps
         self._idle: list[sqlite3.Connection] = []
@@ -165,7 +177,9 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise CollectionError(f"{self.path}: SQLite says '{error}'; {_advice(error, self.writable)}") from error
+            raise CollectionError(
+                f"{self.path}: SQLite says '{error}'; {_advice(error, self.writable, self._remedy)}"
+            ) from error
         except (UnicodeDecodeError, json.JSONDecodeError) as error:  # of what is stored: the disk has altered it
             raise DamagedDataError(
                 f"{self.path} holds what was never written to it: {error}; run `rag status --repair`, which says what"
@@ -177,14 +191,14 @@ def _decode(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogatepass")
 
 
-def _advice(error: sqlite3.Error, writable: bool) -> str:
+def _advice(error: sqlite3.Error, writable: bool, remedy: str) -> str:
     text = str(error)
     if "locked" in text or "busy" in text:
         return f"another process has held it for over {_BUSY_TIMEOUT_S:g} s; try again"
     if "full" in text or "disk I/O" in text:
         return "free some disk space and check the disk; what was committed before is safe"
     if "malformed" in text or "not a database" in text:
-        return REPLACE
+        return remedy
     if not writable:
         return "its folder is read-only and the last writer did not close it; make the folder writable once"
     return "run `rag doctor`"

@@ -223,7 +223,7 @@ class VectorLeg:
         if len(present) != len(addresses):
             raise CollectionError(
                 f"vectors.db lacks {len(addresses) - len(present)} vectors that documents of {self._path.parent.name!r}"
-                " use; it was altered or replaced: run `rag ingest --rebuild`"
+                " use; it was altered or replaced: run `rag status --repair`"
             )
         return np.stack(present) if present else np.empty((0, self._space.dimensions), np.float32)
 

@@ -24,6 +24,10 @@ __all__ = ["SpaceStats", "VectorSpace", "VectorStore", "VectorStoreStats"]
 _PAGE_SIZE = 16_384  # bytes: ten vectors of 384, two of 1536 or one of 3072 to a page with little to spare
 _PARAMETERS = 900  # below the 999 that SQLite before 3.32 allows in a statement
 _BATCH = 4096  # vectors read or sealed at once
+_REPLACE = (
+    "restore it from a backup, or move it away, and run `rag ingest`, `rag status --repair` and `rag ingest` again:"
+    " everything is embedded anew"
+)
 _MEND = "the disk has altered vectors.db; run `rag status --repair`, which says what to do then"
 _NORM_TOLERANCE = 1e-3  # float32 rows normalised by the embedder are within 1e-6; a row that is not is not normalised
 
@@ -57,7 +61,7 @@ class VectorStore:
     """``vectors.db`` of a library. Every method may be called from any thread, in several processes at once."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        self._database = Database(path, VECTORS_STEPS, create=create, page_size=_PAGE_SIZE)
+        self._database = Database(path, VECTORS_STEPS, create=create, page_size=_PAGE_SIZE, remedy=_REPLACE)
 
     @property
     def path(self) -> Path:

@@ -206,6 +206,32 @@ def test_a_vector_that_was_altered_is_the_only_one_embedded_again(rag: Run, tmp_
     assert rag("status", "--check")[0] == 0
 
 
+def test_a_collection_of_which_nothing_can_be_read_is_made_anew_at_no_cost(
+    rag: Run, tmp_path: Path, upstream: Upstream
+) -> None:
+    rag("ingest", "docs", "-q", OPENAI_BASE_URL=upstream.base_url)
+    database = tmp_path / ".footnote" / "collections" / "default" / "collection.db"
+    database.write_bytes(b"overwritten by something else" * 1000)
+    status, _, err = rag("status", "--repair")
+    assert (status, err.count("\n"), "rag ingest --rebuild" in err) == (1, 1, True)
+    upstream.embedded.clear()
+    status, out, _ = rag("ingest", "docs", "-q", "--rebuild")
+    assert (status, "3 indexed" in out, sum(upstream.embedded.values())) == (0, True, 0)
+    assert rag("status", "--check")[0] == 0
+
+
+def test_vectors_that_cannot_be_read_are_embedded_anew_by_the_commands_that_are_named(rag: Run, tmp_path: Path) -> None:
+    rag("ingest", "docs", "-q")
+    vectors = tmp_path / ".footnote" / "vectors.db"
+    vectors.write_bytes(b"overwritten by something else" * 1000)
+    status, _, err = rag("search", "whale")
+    assert (status, "move it away, and run `rag ingest`, `rag status --repair` and `rag ingest`" in err) == (1, True)
+    vectors.rename(tmp_path / "aside")
+    rag("ingest", "docs", "-q")
+    assert (rag("status", "--repair")[0], rag("ingest", "docs", "-q")[0], rag("status", "--check")[0]) == (1, 0, 0)
+    assert "whale.txt" in rag("search", "150 tonnes", "-k", "1")[1]
+
+
 def test_status_works_where_nothing_may_be_written(rag: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rag("ingest", "docs", "-q")
     before = {path: path.read_bytes() for path in (tmp_path / ".footnote").rglob("*") if path.is_file()}

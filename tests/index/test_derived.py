@@ -206,7 +206,7 @@ def test_lost_vectors_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "vectors.db").unlink()
     (tmp_path / "collections" / "main" / "vectors.faiss").unlink()
     library, collection = open_or_create(tmp_path)
-    with pytest.raises(CollectionError, match="rag ingest --rebuild"):
+    with pytest.raises(CollectionError, match="rag status --repair"):
         collection.search_vectors(ANY, k=1)
     assert len(collection.search_keywords("zebra", k=1)) == 1
     library.close()
