@@ -190,7 +190,7 @@ def _error_in(one: Replacement) -> ValueError | None:
             return ValueError(f"chunk {chunk.id} of {document.id!r} has the span [{chunk.start}, {chunk.end})")
         if not document.text.startswith(chunk.text, chunk.start) or len(chunk.text) != chunk.end - chunk.start:
             return ValueError(f"chunk {chunk.id} of {document.id!r} is not the text at [{chunk.start}, {chunk.end})")
-        if not document.text.startswith(chunk.context, chunk.context_start):
+        if chunk.context_start < 0 or not document.text.startswith(chunk.context, chunk.context_start):
             return ValueError(f"the context of chunk {chunk.id} is not the text of {document.id!r} at its place")
     return None
 
