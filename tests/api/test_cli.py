@@ -17,6 +17,7 @@ from api.cli.main import MODULES, main
 from api.cli.output import report_lines, shown, size, where
 from api.cli.parser import build_parser
 from ingest.report import FileResult, IngestReport
+from tests.ingest.pdf_bytes import pdf_bytes
 from tests.upstream import Fault, Upstream
 
 ROOT = Path(__file__).parents[2]
@@ -497,3 +498,25 @@ def test_a_file_is_named_where_one_is_needed(rag: Run) -> None:
     rag("ingest", "docs", "-q")
     assert "rag cache export needs the name of a file" in rag("cache", "export")[2]
     assert "rag cache prune takes no file" in rag("cache", "prune", "vectors.sqlite")[2]
+
+
+# --- watching, and what is wrong
+
+
+@pytest.mark.parametrize(
+    "with_it", [("docs", "--batch"), ("docs", "--rebuild"), ("docs", "--dry-run"), ("https://x.org",)]
+)
+def test_watching_goes_with_folders_and_ordinary_runs_only(rag: Run, with_it: tuple[str, ...]) -> None:
+    status, _, err = rag("ingest", "--watch", *with_it)
+    assert (status, "--watch" in err.splitlines()[-1]) == (2, True)
+
+
+def test_the_status_of_a_collection_says_what_failed_and_what_has_warnings(rag: Run, tmp_path: Path) -> None:
+    (tmp_path / "docs" / "broken.pdf").write_bytes(b"%PDF-1.7 nothing more")
+    (tmp_path / "docs" / "scan.pdf").write_bytes(pdf_bytes([["The only page with words."], []]))
+    rag("ingest", "docs", "-q")
+    _, out, _ = rag("status")
+    assert "1 failed: rag status -c default --files failed says why, rag ingest tries them again" in out
+    assert "1 documents have warnings (pages without text, say): rag status -c default --files warnings" in out
+    _, out, _ = rag("status", "--files", "warnings")
+    assert re.search(r"^warning +scan\.pdf: .*1 of 2", out, re.MULTILINE)
