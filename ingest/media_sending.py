@@ -11,7 +11,7 @@ from ingest.refusals import Refusal, refusal_of
 from ingest.sending import FIRST_PATIENCE_S, trouble
 from ingest.turns import Turns
 from rag.contracts import MediaReader
-from rag.errors import EndpointUnreachableError, MediaError, MediaRefusedError
+from rag.errors import EndpointUnreachableError, MediaError, MediaRefusedError, MediaSizeError
 from rag.types import MediaText, Medium
 
 __all__ = ["MediaStoppedError", "PacedMedia", "UnsureRefusalError"]
@@ -101,6 +101,8 @@ class PacedMedia:
 
     def _final(self, error: MediaError) -> MediaError:
         """Return what an error means that asking again would not help."""
+        if isinstance(error, MediaSizeError):
+            return error  # nothing is wrong with it: a setting makes it fit
         if refusal_of(error).kind == "malformed":
             is_ours = self.has_read and not self._reader.profile.endpoint  # it reads other media: it is this one
             return MediaRefusedError(str(error)) if is_ours else error

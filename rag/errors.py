@@ -26,6 +26,7 @@ __all__ = [
     "IndexMismatchError",
     "MediaError",
     "MediaRefusedError",
+    "MediaSizeError",
     "ModerationError",
     "QuestionError",
     "QuestionSetError",
@@ -166,6 +167,10 @@ class GenerationError(RagError):
 
 class MediaError(RagError):
     """A page, a picture or a recording could not be read for now; the cause is chained."""
+
+
+class MediaSizeError(MediaError):
+    """It is larger or longer than the reader takes, against what is known of it; a setting makes it smaller."""
 
 
 class MediaRefusedError(MediaError):

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ingest.readers.clock import clock
 from ingest.readers.silences import Samples
 from ingest.readers.sound import NoSoundError, SoundError
-from ingest.readers.sound_kinds import SoundKind
+from ingest.readers.sound_kinds import SoundKind, is_cut_riff
 
 __all__ = ["INSTALL_PYAV", "PyavSound", "decoder_version", "flac_bytes", "pyav_is_installed"]
 
@@ -53,7 +54,6 @@ class PyavSound:
         import av  # late, as above
 
         self.problem = ""
-        self._kind = kind
         try:
             # Only this container is opened, and nothing that it refers to: no protocol is allowed.
             self._file: Any = av.open(
@@ -65,6 +65,9 @@ class PyavSound:
             self._file.close()
             raise NoSoundError("it has no sound")
         self._stream = self._file.streams.audio[0]
+        self._told_us = self._file.duration if kind.tells_duration else None
+        if is_cut_riff(data):  # FFmpeg takes the size of the file for the truth
+            self.problem = "it breaks off before its end"
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -113,9 +116,9 @@ class PyavSound:
 
     def _note_shortness(self, seconds: float) -> None:
         """Note where the file says that it lasts longer than what could be decoded: it is cut off, or it lies."""
-        told_us = self._file.duration if self._kind.tells_duration else None
-        if told_us and seconds < 0.95 * told_us / 1e6 - 1:
-            self.problem = self.problem or f"it says that it lasts {told_us / 1e6:,.0f} s, but breaks off before"
+        told_s = (self._told_us or 0) / 1e6
+        if seconds < 0.95 * told_s - 1:
+            self.problem = f"it breaks off: it says that it lasts {clock(told_s)}, and {clock(seconds)} of it is there"
 
 
 def flac_bytes(samples: Samples, rate: int) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["ENDINGS", "SoundKind", "kind_of"]
+__all__ = ["ENDINGS", "SoundKind", "is_cut_riff", "kind_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,12 @@ def kind_of(data: bytes, suffix: str) -> SoundKind | None:
         if _MPEG_FRAME.match(data):
             return _MP3
     return None
+
+
+def is_cut_riff(data: bytes) -> bool:
+    """Tell whether a RIFF file (WAV, AVI) is shorter than it says. One that says nothing, or next to 4 GB, is a stream."""
+    size = int.from_bytes(data[4:8], "little") if data.startswith(b"RIFF") else 0
+    return size < 0xFFFF0000 and len(data) < size + 8
 
 
 def _aac_after_tag(data: bytes) -> SoundKind:

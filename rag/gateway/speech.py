@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Sequence
 
-from rag.errors import EndpointError, MediaError
+from rag.errors import EndpointError, MediaError, MediaSizeError
 from rag.gateway.audio import ReplyFormat, Segment, Task, Transcript, TranscriptionRequest, transcribe
 from rag.gateway.endpoint import EndpointClient
 from rag.gateway.providers import SpeechModel
@@ -27,6 +28,12 @@ READING_VERSION = 1
 _NO_SPEECH = 0.6
 _UNSURE = -1.0
 _REPEATS = 2.4
+_BAD_REQUEST = frozenset({400, 415, 422})
+_TOO_LONG = re.compile(
+    r"too (?:large|long|big)|longer than|exceeds?\b.{0,40}(?:size|duration|length|limit)", re.IGNORECASE
+)
+_REPLY_FORMAT = re.compile(r"response_format|verbose_json|diarized_json", re.IGNORECASE)
+_FILE_FORMAT = re.compile(r"format|decod|codec|unsupported", re.IGNORECASE)
 _MARGIN_BYTES = 64 * 1024
 """What the form around a recording takes, and the container: an endpoint counts them too."""
 
@@ -100,6 +107,8 @@ class SpeechReader:
         try:
             transcript = await transcribe(self._client, request, retries=False)
         except EndpointError as error:
+            if _is_too_long(error):
+                raise MediaSizeError(f"{error}; set audio.part_seconds to send shorter stretches") from error
             raise MediaError(f"{error}{_advice(error)}") from error
         heard = [segment for segment in transcript.segments if not _is_silence(segment)]
         notes = [*_notes(transcript, heard), *self._about_translation(transcript)]
@@ -146,13 +155,15 @@ def _about_seconds(medium: Medium) -> float:
     return len(medium.data) / 8_000
 
 
+def _is_too_long(error: EndpointError) -> bool:
+    """Tell whether an endpoint says that a recording is too large (nginx and others: 413) or too long (OpenAI: 400)."""
+    return error.status == 413 or (error.status in _BAD_REQUEST and bool(_TOO_LONG.search(str(error))))
+
+
 def _advice(error: EndpointError) -> str:
-    """Return what helps where the endpoint does not take the recording as it was sent."""
-    said = str(error).lower()
-    if error.status == 413 or "too large" in said or "longer than" in said:
-        return "; set audio.part_seconds to send shorter stretches"
-    if error.status in (400, 415, 422) and ("response_format" in said or "verbose_json" in said):
+    """Return what helps where the endpoint does not know what it was asked for, or was sent."""
+    if error.status not in _BAD_REQUEST:
+        return ""
+    if _REPLY_FORMAT.search(str(error)):
         return "; set audio.response_format to one that it knows"
-    if error.status in (400, 415, 422) and "format" in said:
-        return "; set audio.format to one that it knows"
-    return ""
+    return "; set audio.format to one that it knows" if _FILE_FORMAT.search(str(error)) else ""

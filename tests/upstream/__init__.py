@@ -15,5 +15,17 @@ from tests.upstream.batches import BatchService
 from tests.upstream.faults import Fault, error_body
 from tests.upstream.replies import Message, embedding_of, pictures_of
 from tests.upstream.server import Call, Upstream
+from tests.upstream.speech import Said, Upload
 
-__all__ = ["BatchService", "Call", "Fault", "Message", "Upstream", "embedding_of", "error_body", "pictures_of"]
+__all__ = [
+    "BatchService",
+    "Call",
+    "Fault",
+    "Message",
+    "Said",
+    "Upload",
+    "Upstream",
+    "embedding_of",
+    "error_body",
+    "pictures_of",
+]

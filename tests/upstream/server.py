@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
@@ -31,6 +31,7 @@ from tests.upstream.replies import (
     pictures_of,
     rerank_reply,
 )
+from tests.upstream.speech import Said, Upload, transcription_reply, upload_of
 
 _FAMILIES = {
     "/chat/completions": "chat",
@@ -38,6 +39,8 @@ _FAMILIES = {
     "/moderations": "moderations",
     "/rerank": "rerank",
     "/models": "models",
+    "/audio/transcriptions": "audio",
+    "/audio/translations": "audio",
 }
 
 
@@ -62,7 +65,8 @@ class Upstream:
     was answered about in a chat, ``disconnects`` the clients that went away before the end of
     a reply, ``max_in_flight`` the most calls at once. ``key``: any other key is a 401. ``concurrency``: calls beyond it
     are a 429. ``refuse`` looks at the JSON of each embeddings call that has no scripted fault, and may give one.
-    ``batching`` holds files and batches, ``flagged_words`` the moderation category of lower-case words.
+    ``batching`` holds files and batches, ``flagged_words`` the moderation category of lower-case words. ``hear`` says
+    what is said in a recording, ``heard`` counts how often each (by the SHA-256 of its bytes) was answered for.
     """
 
     port: int = 0
@@ -79,6 +83,8 @@ class Upstream:
     requests: list[Call] = field(default_factory=list)
     embedded: Counter[str] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
+    hear: Callable[[Upload], Sequence[Said]] = lambda upload: (Said(0.0, 1.0, "Something was said."),)
+    heard: Counter[str] = field(default_factory=Counter)
     disconnects: int = 0
     in_flight: int = 0
     max_in_flight: int = 0
@@ -99,6 +105,10 @@ class Upstream:
 
     def calls(self, family: str) -> list[Call]:
         return [call for call in self.requests if call.family == family]
+
+    def uploads(self) -> list[Upload]:
+        """Return the recordings that were sent, in order."""
+        return [upload_of(call.path, call.headers["content-type"], call.body) for call in self.calls("audio")]
 
     def reset(self) -> None:
         """Forget records and faults, and restore every setting."""
@@ -202,6 +212,8 @@ class Upstream:
             await reply.whole(answer.body, replace(fault, status=answer.status, headers=headers))
         else:
             good = self._good(call)
+            if isinstance(good, str):
+                fault = replace(fault, headers={"content-type": "text/plain; charset=utf-8", **fault.headers})
             await reply.whole(fault.edit(good) if fault.edit else good, fault)
 
     def _next_fault(self, call: Call) -> Fault:
@@ -225,7 +237,7 @@ class Upstream:
         self.seen.update(hashlib.sha256(picture).hexdigest() for picture in pictures_of(request))
         return Message(answer) if isinstance(answer, str) else answer
 
-    def _good(self, call: Call) -> dict[str, Any]:
+    def _good(self, call: Call) -> dict[str, Any] | str:
         if call.family == "models":
             return models_reply(self.models)
         if call.family == "chat":
@@ -236,6 +248,11 @@ class Upstream:
             return moderations_reply(call.json, texts, self.flagged_words)
         if call.family == "rerank":
             return rerank_reply(call.json)
+        if call.family == "audio":
+            upload = upload_of(call.path, call.headers["content-type"], call.body)
+            self.heard[hashlib.sha256(upload.data).hexdigest()] += 1
+            said = self.hear(upload)
+            return transcription_reply(upload, said, seconds=max((item.end_s for item in said), default=0.0))
         return self._embeddings(call.json)
 
     def _embeddings(self, request: dict[str, Any]) -> dict[str, Any]:
