@@ -22,6 +22,8 @@ OWNED = {
     "tokenizers",
     "onnxruntime",
     "httpx2",
+    "httpcore2",
+    "idna",
     "pypdf",
     "pypdfium2",
     "selectolax",

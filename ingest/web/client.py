@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -65,22 +64,17 @@ class PageClient:
         proxy: str = "",
     ) -> None:
         self._judge = _Judge(allowed, resolver)
-        self._proxied = bool(proxy)
         self._timeouts = {"connect": connect_s, "read": read_s, "write": read_s, "pool": 600.0}
         self._read_s = read_s
-        self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=_trust(),
-            proxy=_proxy(proxy) if proxy else None,
-            max_connections=max_connections,
-            keepalive_expiry=15.0,
-            network_backend=None if proxy else _Judged(self._judge),
-        )
+        self._max_connections = max_connections
+        self._proxy = _proxy(proxy) if proxy else None
+        self._pools: dict[bool, httpcore2.AsyncConnectionPool] = {}  # by whether they encrypt
 
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[RawReply]:
         """Hold a connection while a canonical address is read. Raises DocumentReadError, also from its chunks."""
         with _failures_of(url):
-            if self._proxied:
+            if self._proxy:
                 await self._judge.before_proxy(url)
             request = httpcore2.Request(
                 "GET",
@@ -88,7 +82,7 @@ class PageClient:
                 headers=[("Host", urlsplit(url).netloc), *headers.items()],
                 extensions={"timeout": self._timeouts},
             )
-            reply = await self._pool.handle_async_request(request)
+            reply = await self._pool_for(url).handle_async_request(request)
         chunks = _chunks(reply, url)
         try:
             async with aclosing(chunks):
@@ -98,7 +92,21 @@ class PageClient:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._pool.aclose()
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    def _pool_for(self, url: str) -> httpcore2.AsyncConnectionPool:
+        is_tls = url.startswith("https:")
+        if is_tls not in self._pools:
+            self._pools[is_tls] = httpcore2.AsyncConnectionPool(
+                # Certificates take 50 ms to load: not where nothing is encrypted.
+                ssl_context=httpcore2.default_ssl_context() if is_tls else None,
+                proxy=self._proxy,
+                max_connections=self._max_connections,
+                keepalive_expiry=15.0,
+                network_backend=None if self._proxy else _Judged(self._judge),
+            )
+        return self._pools[is_tls]
 
 
 class _Judge:
@@ -171,10 +179,6 @@ def _is_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _trust() -> ssl.SSLContext:
-    return httpcore2.default_ssl_context()
 
 
 def _proxy(url: str) -> httpcore2.Proxy:

@@ -19,6 +19,7 @@ from api.cli.parser import build_parser
 from ingest.report import FileResult, IngestReport
 from tests.ingest.pdf_bytes import pdf_bytes
 from tests.upstream import Fault, Upstream
+from tests.website import Website, page
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
@@ -500,6 +501,7 @@ def test_a_file_is_named_where_one_is_needed(rag: Run) -> None:
     assert "rag cache prune takes no file" in rag("cache", "prune", "vectors.sqlite")[2]
 
 
+<<<<<<< HEAD
 # --- watching, and what is wrong
 
 
@@ -520,3 +522,25 @@ def test_the_status_of_a_collection_says_what_failed_and_what_has_warnings(rag: 
     assert "1 documents have warnings (pages without text, say): rag status -c default --files warnings" in out
     _, out, _ = rag("status", "--files", "warnings")
     assert re.search(r"^warning +scan\.pdf: .*1 of 2", out, re.MULTILINE)
+=======
+def test_pages_of_the_web_are_named_beside_folders(rag: Run) -> None:
+    with Website() as site:
+        site.replies["/pump"] = page("The pump lifts forty litres a minute.")
+        url = site.sitemap("/pump", "/none")
+        allow = {"RAG_WEB_PRIVATE_NETWORKS": "127.0.0.1"}
+        status, out, err = rag("ingest", "docs", url, **allow)
+        assert (status, f"{url} → collection 'default'\n2 files: 1 indexed, 1 skipped" in out) == (0, True)
+        assert "2 of 2 files" in err
+        status, out, _ = rag("ingest", url, "--dry-run", "-q", **allow)
+        assert (status, "2 files: 1 unchanged, 1 skipped" in out) == (0, True)
+    status, out, _ = rag("status", "--files", "all")
+    assert f"indexed      {site.url}/pump" in out
+    assert f"skipped      {site.url}/none: the page is gone: 404 Not Found" in out
+    _, out, _ = rag("ask", "How many litres does the pump lift?")
+    assert f"[1] {site.url}/pump" in out
+
+
+def test_an_address_that_is_none_is_one_line_and_no_traceback(rag: Run) -> None:
+    status, out, err = rag("ingest", "https://user:secret@example.org/")
+    assert (status, out, err.count("\n"), "secret" in err) == (1, "", 1, False)
+>>>>>>> wt-web

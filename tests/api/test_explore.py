@@ -212,3 +212,8 @@ def test_hits_are_counted_by_who_named_them() -> None:
     assert agreement(hits("b", "a", "c", "z"), legs, k=2) == Agreement(1, 1, 0, 0)
     four = Legs({**legs.vectors}, {"b": 9.0, "c": 8.0})
     assert agreement(hits("b", "a", "c", "z", "q"), four, k=5) == Agreement(1, 2, 1, 1)
+
+
+def test_pages_of_the_web_have_labels() -> None:
+    urls = ["https://example.org/", "https://example.org/guide/", "https://example.org/guide/a.html"]
+    assert list(document_labels(urls, ascii_only=True).values()) == ["example.org", "guide", "a.html"]
