@@ -501,28 +501,6 @@ def test_a_file_is_named_where_one_is_needed(rag: Run) -> None:
     assert "rag cache prune takes no file" in rag("cache", "prune", "vectors.sqlite")[2]
 
 
-<<<<<<< HEAD
-# --- watching, and what is wrong
-
-
-@pytest.mark.parametrize(
-    "with_it", [("docs", "--batch"), ("docs", "--rebuild"), ("docs", "--dry-run"), ("https://x.org",)]
-)
-def test_watching_goes_with_folders_and_ordinary_runs_only(rag: Run, with_it: tuple[str, ...]) -> None:
-    status, _, err = rag("ingest", "--watch", *with_it)
-    assert (status, "--watch" in err.splitlines()[-1]) == (2, True)
-
-
-def test_the_status_of_a_collection_says_what_failed_and_what_has_warnings(rag: Run, tmp_path: Path) -> None:
-    (tmp_path / "docs" / "broken.pdf").write_bytes(b"%PDF-1.7 nothing more")
-    (tmp_path / "docs" / "scan.pdf").write_bytes(pdf_bytes([["The only page with words."], []]))
-    rag("ingest", "docs", "-q")
-    _, out, _ = rag("status")
-    assert "1 failed: rag status -c default --files failed says why, rag ingest tries them again" in out
-    assert "1 documents have warnings (pages without text, say): rag status -c default --files warnings" in out
-    _, out, _ = rag("status", "--files", "warnings")
-    assert re.search(r"^warning +scan\.pdf: .*1 of 2", out, re.MULTILINE)
-=======
 def test_pages_of_the_web_are_named_beside_folders(rag: Run) -> None:
     with Website() as site:
         site.replies["/pump"] = page("The pump lifts forty litres a minute.")
@@ -543,4 +521,25 @@ def test_pages_of_the_web_are_named_beside_folders(rag: Run) -> None:
 def test_an_address_that_is_none_is_one_line_and_no_traceback(rag: Run) -> None:
     status, out, err = rag("ingest", "https://user:secret@example.org/")
     assert (status, out, err.count("\n"), "secret" in err) == (1, "", 1, False)
->>>>>>> wt-web
+
+
+# --- watching, and what is wrong
+
+
+@pytest.mark.parametrize(
+    "with_it", [("docs", "--batch"), ("docs", "--rebuild"), ("docs", "--dry-run"), ("https://x.org",)]
+)
+def test_watching_goes_with_folders_and_ordinary_runs_only(rag: Run, with_it: tuple[str, ...]) -> None:
+    status, _, err = rag("ingest", "--watch", *with_it)
+    assert (status, "--watch" in err.splitlines()[-1]) == (2, True)
+
+
+def test_the_status_of_a_collection_says_what_failed_and_what_has_warnings(rag: Run, tmp_path: Path) -> None:
+    (tmp_path / "docs" / "broken.pdf").write_bytes(b"%PDF-1.7 nothing more")
+    (tmp_path / "docs" / "scan.pdf").write_bytes(pdf_bytes([["The only page with words."], []]))
+    rag("ingest", "docs", "-q")
+    _, out, _ = rag("status")
+    assert "1 failed: rag status -c default --files failed says why, rag ingest tries them again" in out
+    assert "1 documents have warnings (pages without text, say): rag status -c default --files warnings" in out
+    _, out, _ = rag("status", "--files", "warnings")
+    assert re.search(r"^warning +scan\.pdf: .*1 of 2", out, re.MULTILINE)
