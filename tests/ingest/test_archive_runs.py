@@ -237,7 +237,7 @@ def looks_of_a_run(footnote: Footnote, folder: Path) -> tuple[list[str], int]:
     """Return how the next run would look at archives, and how many files it would read."""
     collection = footnote.collection()
     rehearsal = Rehearsal(collection.name, collection.config, collection)
-    scope = Intake(folder, footnote.library.folder, WalkRules()).scope(collection.ledger())
+    scope = scope_of(folder, library=footnote.library.folder, known=collection.roots())
     with Watched() as readers:
         tally = Tally(Spending(None), lambda progress: None)
         plan = Survey(scope, rehearsal, rehearsal, tally, readers).plan(WalkRules())
