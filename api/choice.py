@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rag.errors import ConfigError
 from rag.gateway.providers import GENERIC, Provider, provider_for, provider_named
 from rag.settings import ModelOptions, Settings, environment_name
 
-__all__ = ["FAMILIES", "Choice", "Family", "choose"]
+__all__ = ["FAMILIES", "WHEN_NAMED", "Choice", "Family", "choose"]
 
-Family = Literal["chat", "embeddings", "moderation"]
-FAMILIES: tuple[Family, ...] = ("chat", "embeddings", "moderation")
+Family = Literal["chat", "embeddings", "moderation", "rerank"]
+FAMILIES: tuple[Family, ...] = ("chat", "embeddings", "moderation", "rerank")
 
-_WIRE_NAME: Mapping[Family, str] = {"chat": "chat", "embeddings": "embeddings", "moderation": "moderations"}
+_WIRE_NAME: Mapping[Family, str] = {
+    "chat": "chat",
+    "embeddings": "embeddings",
+    "moderation": "moderations",
+    "rerank": "rerank",
+}
+_MAY_BE_OFF: frozenset[Family] = frozenset({"moderation", "rerank"})
+WHEN_NAMED: frozenset[Family] = frozenset({"rerank"})
+"""Families that nobody serves unless the user names who: they cost money that no answer needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +48,20 @@ def choose(settings: Settings, family: Family) -> Choice:
     """Return who serves a family. Raises ConfigError when the named provider lacks the family, a key or an address."""
     options: ModelOptions = getattr(settings, family)
     name = options.provider.lower()
-    if name == "local":
+    if name == "local" and family not in WHEN_NAMED:
         return Choice(family, "local", f"{family}.provider is 'local'", explicit=True)
     if name == "off":
-        if family != "moderation":
+        if family not in _MAY_BE_OFF:
             raise ConfigError(
                 f"{family}.provider cannot be 'off'; leave it out, or name 'local' for the embedded model"
             )
-        return Choice(family, "off", "moderation.provider is 'off'", explicit=True)
+        return Choice(family, "off", f"{family}.provider is 'off'", explicit=True)
+    if name == "chat" and family == "rerank":
+        return _by_chat(settings, options)
     if name or options.base_url:
         return _named(settings, family, options)
+    if family in WHEN_NAMED:
+        return Choice(family, "off", f"no {family}.provider is named", explicit=False)
     if settings.shared.is_set:
         return _shared(settings, family, options)
     return _fallback(family, "no key and no endpoint is set")
@@ -60,7 +72,7 @@ def _named(settings: Settings, family: Family, options: ModelOptions) -> Choice:
     if _WIRE_NAME[family] not in provider.families:
         raise ConfigError(
             f"{provider.title} serves no {_WIRE_NAME[family]}; set {environment_name(family, 'provider')} to another "
-            f"provider, or to {'off' if family == 'moderation' else 'local'}"
+            f"provider, or to {'off' if family in _MAY_BE_OFF else 'local'}"
         )
     base_url = options.base_url or _address(settings, provider)
     if not base_url:
@@ -77,6 +89,15 @@ def _named(settings: Settings, family: Family, options: ModelOptions) -> Choice:
     setting = "provider" if options.provider else "base_url"
     reason = f"{family}.{setting} names {provider.title}"
     return Choice(family, "endpoint", reason, True, provider, base_url, key, model)
+
+
+def _by_chat(settings: Settings, options: ModelOptions) -> Choice:
+    """Return the chat endpoint as the one that reranks."""
+    chat = choose(settings, "chat")
+    if chat.kind != "endpoint":
+        raise ConfigError("rerank.provider is 'chat', and no chat endpoint is set; set one, or name another provider")
+    reason = f"rerank.provider is 'chat': {chat.reason}"
+    return replace(chat, family="rerank", explicit=True, reason=reason, model=options.model or chat.model)
 
 
 def _shared(settings: Settings, family: Family, options: ModelOptions) -> Choice:

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
-from api.choice import FAMILIES, Choice, Family
+from api.choice import FAMILIES, WHEN_NAMED, Choice, Family
 from api.footnote import Footnote
 from rag.contracts import Embedder
 from rag.errors import ConfigError, RagError
@@ -127,7 +127,10 @@ def _served(choice: Choice) -> str:
 def _how_to_change(choice: Choice) -> str:
     if choice.explicit:
         return ""
-    return f"for another, set OPENAI_API_KEY, or {environment_name(choice.family, 'provider')} and its key"
+    setting = environment_name(choice.family, "provider")
+    if choice.family in WHEN_NAMED:
+        return f"for one, set {setting} and its key"
+    return f"for another, set OPENAI_API_KEY, or {setting} and its key"
 
 
 async def _endpoint(footnote: Footnote, choice: Choice) -> AsyncIterator[Finding]:
@@ -167,6 +170,11 @@ async def _tried(footnote: Footnote, choice: Choice, model: str) -> str:
         assert moderator is not None
         await moderator.moderate(["test"])
         said = "a verdict"
+    elif choice.family == "rerank":
+        reranker = await footnote.wiring.reranker()
+        assert reranker is not None
+        scores = await reranker.rerank("How tall is the tower?", ["The tower is 330 metres tall.", "Tea is a drink."])
+        said = f"{scores[0]:.2f} for a passage that answers, {scores[1]:.2f} for one that does not"
     else:
         client = ChatClient(footnote.wiring.client(choice))
         message = {"role": "user", "content": "Say OK."}

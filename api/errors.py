@@ -32,6 +32,7 @@ _SERVER = "server_error"
 
 TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.QuestionError: ErrorRow(400, _REQUEST, "invalid_question"),
+    errors.QuestionSetError: ErrorRow(400, _REQUEST, "invalid_question_set"),
     errors.UnsupportedFormatError: ErrorRow(415, _REQUEST, "unsupported_format"),
     errors.DocumentReadError: ErrorRow(422, _REQUEST, "document_unreadable"),
     errors.CollectionNotFoundError: ErrorRow(404, _REQUEST, "collection_not_found"),
@@ -50,6 +51,7 @@ TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.EmbeddingInputError: ErrorRow(422, _REQUEST, "text_not_embeddable"),
     errors.EmbeddingError: ErrorRow(502, _UPSTREAM, "embedding_failed"),
     errors.GenerationError: ErrorRow(502, _UPSTREAM, "generation_failed"),
+    errors.RerankError: ErrorRow(502, _UPSTREAM, "rerank_failed"),
     errors.ModerationError: ErrorRow(502, _UPSTREAM, "moderation_failed"),
     errors.ConfigError: ErrorRow(500, _SERVER, "configuration_error"),
     errors.RagError: ErrorRow(500, _SERVER, "internal_error"),

@@ -89,6 +89,7 @@ def answer_json(answer: Answer) -> JSON:
         "usage": _usage_json(answer.usage),
         "timings_ms": dict(answer.timings_ms),
         "moderation": [_verdict_json(verdict) for verdict in answer.moderation],
+        "notes": list(answer.notes),
     }
 
 
@@ -102,6 +103,8 @@ def retrieval_json(query: str, retrieval: Retrieval) -> JSON:
         "hits": [hit_json(hit) for hit in retrieval.hits],
         "legs": list(retrieval.legs),
         "timings_ms": dict(retrieval.timings_ms),
+        "reranker": retrieval.reranker,
+        "notes": list(retrieval.notes),
     }
 
 
@@ -118,6 +121,7 @@ def hit_json(hit: Hit) -> JSON:
         "score": hit.score,
         "vector_score": hit.vector_score,
         "keyword_score": hit.keyword_score,
+        "rerank_score": hit.rerank_score,
     }
 
 

@@ -19,8 +19,10 @@ from index.cache import CacheSurvey, Imported, export_cache, import_cache, prune
 from index.collection import Collection
 from index.library import Library
 from index.records import CollectionStatus, DocumentInfo, LedgerEntry
-from index.retriever import HybridRetriever
+from index.retriever import VECTOR_WEIGHT, HybridRetriever
 from rag.answering.answer import Answerer, AnswerSettings
+from rag.answering.reranked import RerankedRetriever
+from rag.contracts import Retriever
 from rag.errors import CollectionNotFoundError, ConfigError
 from rag.local.embedder import LocalEmbedder
 from rag.settings import Settings, load_settings
@@ -136,7 +138,8 @@ class Footnote:
         return await self._create(name)
 
     async def _create(self, name: str) -> Collection:
-        config = await self.wiring.new_config()
+        there = (self.settings.library / "vectors.db").exists()
+        config = await self.wiring.new_config(self.library.vectors.spaces() if there else ())
         library = await asyncio.to_thread(self._open_library, create=True)
         await asyncio.to_thread(library.create, name, config)
         return self.collection(name)
@@ -481,7 +484,7 @@ class Footnote:
     def _uploads(self, collection: Collection) -> Path:
         return self.library.folder / "uploads" / collection.name
 
-    async def _retriever(self, collection: Collection) -> HybridRetriever:
+    async def _retriever(self, collection: Collection) -> Retriever:
         embedder = await self.wiring.embedder(collection.config)
         loading = [asyncio.to_thread(collection.refresh)]
         if isinstance(embedder, LocalEmbedder):
@@ -491,9 +494,20 @@ class Footnote:
             asyncio.to_thread(self.wiring.tokenizer, collection.config.tokenizer), *loading
         )
         weight = self.settings.retrieval.vector_weight
-        if weight is None:
-            return HybridRetriever(collection, embedder, tokenizer=tokenizer)
-        return HybridRetriever(collection, embedder, tokenizer=tokenizer, vector_weight=weight)
+        retriever = HybridRetriever(
+            collection, embedder, tokenizer=tokenizer, vector_weight=VECTOR_WEIGHT if weight is None else weight
+        )
+        reranker = await self.wiring.reranker()
+        if reranker is None:
+            return retriever
+        options = self.settings.rerank
+        return RerankedRetriever(
+            retriever,
+            reranker,
+            candidates=options.candidates,
+            max_tokens=options.max_tokens,
+            timeout_s=options.timeout_s,
+        )
 
     async def _answerer(self, collection: Collection) -> Answerer:
         options = self.settings.answer

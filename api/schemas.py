@@ -209,6 +209,7 @@ _ANSWER: dict[str, Any] = {
     "usage": {"input_tokens": 1480, "output_tokens": 21, "embedding_tokens": 12, "estimated": False},
     "timings_ms": {"retrieve": 14.2, "generate": 903.5, "total": 918.1},
     "moderation": [],
+    "notes": [],
 }
 
 
@@ -230,6 +231,7 @@ class Answer(_Reply):
     usage: Usage
     timings_ms: dict[str, float]
     moderation: list[Verdict]
+    notes: Annotated[list[str], Field(description="what the retrieval could not do as it was set")]
 
 
 class Hit(_Reply):
@@ -245,6 +247,7 @@ class Hit(_Reply):
     score: float
     vector_score: float | None
     keyword_score: float | None
+    rerank_score: float | None
 
 
 class SearchReply(_Reply):
@@ -252,6 +255,8 @@ class SearchReply(_Reply):
     hits: list[Hit]
     legs: list[str]
     timings_ms: dict[str, float]
+    reranker: Annotated[str, Field(description="the model that put the hits in this order; empty where none did")]
+    notes: Annotated[list[str], Field(description="what could not be done as it was set")]
 
 
 class Collection(_Reply):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from api.choice import Choice, Family, choose
 from index.records import CollectionConfig
+from index.vector_store import VectorSpace
 from rag.answering.chat_generator import ChatGenerator
+from rag.answering.chat_reranker import ChatReranker
 from rag.answering.moderation import ModerationPolicy
-from rag.contracts import Embedder, Generator, Moderator, Tokenizer
+from rag.contracts import Embedder, Generator, Moderator, Reranker, Tokenizer
 from rag.errors import ConfigError, EndpointError, IndexMismatchError
 from rag.gateway.chat import ChatClient
 from rag.gateway.embeddings import EndpointEmbedder
@@ -18,6 +21,7 @@ from rag.gateway.endpoint import Endpoint, EndpointClient
 from rag.gateway.models import list_models
 from rag.gateway.moderations import EndpointModerator
 from rag.gateway.providers import embedder_profile
+from rag.gateway.rerank import EndpointReranker
 from rag.gateway.transport import Transport
 from rag.local.embedder import LOCAL_MODEL, LocalEmbedder
 from rag.prices import FREE, Price, known_price
@@ -36,6 +40,10 @@ CHAT_TOKENIZER = "o200k_base"
 
 MAX_CONCURRENCY = 32
 """Embeddings requests under way at once, where no setting says and the endpoint bears it."""
+
+
+_SAID_BY_NAME: Mapping[Family, str] = {"embeddings": "embed", "rerank": "rerank"}
+"""What the names of models of a family have in them; a chat model is one that has none of it."""
 
 
 class Wiring:
@@ -78,8 +86,9 @@ class Wiring:
             names = [model.id for model in await list_models(self.client(choice))]
         except EndpointError as error:
             raise ConfigError(f"no model is named for {choice.family}, and {error}; set {setting}") from error
-        embeds = [name for name in names if "embed" in name.lower()]
-        fitting = embeds if choice.family == "embeddings" and embeds else [name for name in names if name not in embeds]
+        special = {family: [name for name in names if word in name.lower()] for family, word in _SAID_BY_NAME.items()}
+        others = [name for name in names if not any(name in found for found in special.values())]
+        fitting = special.get(choice.family) or others
         if len(fitting) != 1:
             listed = ", ".join(fitting[:20]) or "none"
             raise ConfigError(
@@ -151,9 +160,15 @@ class Wiring:
             )
         return self._embedder
 
-    async def new_config(self) -> CollectionConfig:
-        """Return the configuration of a new collection; learns the length of the vectors where nobody knows it."""
+    async def new_config(self, known: Sequence[VectorSpace] = ()) -> CollectionConfig:
+        """Return the configuration of a new collection; learns the length of the vectors where nobody knows it.
+
+        ``known`` are the spaces of the library: where it has vectors of this model, of one length, nobody is asked.
+        """
         embedder = await self.embedder()
+        lengths = {space.dimensions for space in known if space.model == embedder.profile.model}
+        if embedder.profile.dimensions is None and len(lengths) == 1:
+            return self.config_for(embedder.profile, lengths.pop())
         if embedder.profile.dimensions is None:
             await embedder.embed(["How long are your vectors?"], kind="query")
         profile = embedder.profile
@@ -224,13 +239,19 @@ class Wiring:
 
     async def generator(self) -> Generator:
         """Return who writes answers."""
-        choice = self.choice("chat")
-        if choice.kind == "local":
+        if self.choice("chat").kind == "local":
             from rag.local.extractive import ExtractiveGenerator  # late: not needed where a chat model writes
 
             return ExtractiveGenerator(self.local_embedder())
-        model = await self.model(choice)
-        return ChatGenerator(ChatClient(self.client(choice)), model=model)
+        client, model = await self.chat()
+        return ChatGenerator(client, model=model)
+
+    async def chat(self) -> tuple[ChatClient, str]:
+        """Return the chat endpoint and the model to ask there. Raises ConfigError where none is set."""
+        choice = self.choice("chat")
+        if choice.kind == "local":
+            raise ConfigError("this needs a chat model, and none is set; set OPENAI_API_KEY, or see `rag doctor`")
+        return ChatClient(self.client(choice)), await self.model(choice)
 
     async def moderator(self) -> Moderator | None:
         """Return who moderates; None when nobody does."""
@@ -242,6 +263,16 @@ class Wiring:
 
             return WordModerator()
         return EndpointModerator(self.client(choice), model=await self.model(choice))
+
+    async def reranker(self) -> Reranker | None:
+        """Return who puts the first hits in order; None when nobody does."""
+        choice = self.choice("rerank")
+        if choice.kind != "endpoint":
+            return None
+        client = self.client(choice)
+        if self._settings.rerank.provider.lower() == "chat":
+            return ChatReranker(ChatClient(client), model=choice.model or await self.model(self.choice("chat")))
+        return EndpointReranker(client, model=await self.model(choice))
 
     def moderation_policy(self) -> ModerationPolicy:
         """Return what follows from a verdict."""

@@ -16,7 +16,7 @@ from rag.contracts import Embedder, Tokenizer
 from rag.errors import IndexMismatchError
 from rag.types import FloatArray, Hit, Retrieval
 
-__all__ = ["HybridRetriever"]
+__all__ = ["VECTOR_WEIGHT", "HybridRetriever"]
 
 VECTOR_WEIGHT = 0.7
 CANDIDATES = 100

@@ -19,7 +19,7 @@ from rag.types import (
     TextKind,
 )
 
-__all__ = ["ABSTENTION", "DocumentStore", "Embedder", "Generator", "Moderator", "Retriever", "Tokenizer"]
+__all__ = ["ABSTENTION", "DocumentStore", "Embedder", "Generator", "Moderator", "Reranker", "Retriever", "Tokenizer"]
 
 ABSTENTION = "NOT_IN_DOCUMENTS"
 """What a generator writes, and nothing else, when the sources do not answer the question."""
@@ -95,6 +95,17 @@ class Moderator(Protocol):
 
     async def moderate(self, texts: Sequence[str]) -> list[ModerationVerdict]:
         """Raises ModerationError when no judgement can be had."""
+        ...
+
+
+class Reranker(Protocol):
+    """Judges how well passages answer a query, each against the query itself: slower than a search, and more exact."""
+
+    @property
+    def model(self) -> str: ...
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        """Return a score in [0, 1] for each text, in their order, higher is better. Raises RerankError."""
         ...
 
 

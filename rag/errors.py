@@ -25,9 +25,11 @@ __all__ = [
     "IndexMismatchError",
     "ModerationError",
     "QuestionError",
+    "QuestionSetError",
     "QuotaExhaustedError",
     "RagError",
     "RateLimitError",
+    "RerankError",
     "UnsupportedFormatError",
 ]
 
@@ -42,6 +44,10 @@ class ConfigError(RagError):
 
 class QuestionError(RagError):
     """A question cannot be asked: it is empty, say."""
+
+
+class QuestionSetError(RagError):
+    """A set of questions for an evaluation is not in the form it must have, or names what is not there."""
 
 
 class DocumentReadError(RagError):
@@ -141,6 +147,10 @@ class EmbeddingError(RagError):
 
 class EmbeddingInputError(EmbeddingError):
     """One of the texts can never be embedded as it is: it is longer than the model reads, say."""
+
+
+class RerankError(RagError):
+    """Passages could not be reranked; the cause is chained."""
 
 
 class GenerationError(RagError):

@@ -27,6 +27,7 @@ __all__ = [
     "EmbeddingsOptions",
     "IngestOptions",
     "ModerationOptions",
+    "RerankOptions",
     "RetrievalOptions",
     "ServerOptions",
     "Settings",
@@ -109,6 +110,29 @@ class ModerationOptions(ModelOptions):
     """what happens to a flagged question or answer"""
     when_unreachable: Literal["open", "closed"] = "open"
     """whether an unreachable moderator lets texts pass (open) or stops them (closed)"""
+
+
+@dataclass(frozen=True, slots=True)
+class RerankOptions(ModelOptions):
+    """Whether the first hits are put in order by a model that reads query and passage together, and by which.
+
+    Nobody does unless one is named: it takes time, and money. ``provider`` may be "chat": then the chat model grades
+    all passages in one call.
+    """
+
+    candidates: int = 30
+    """hits that are judged"""
+    max_tokens: int = 16_000
+    """tokens of hits that are judged, in all"""
+    timeout_s: float = 5.0
+    """seconds after which the hits stay in the order they were found in"""
+    max_retries: int = 1
+    """retries after 429, 5xx, timeouts and broken connections, within timeout_s"""
+
+    def __post_init__(self) -> None:
+        super(RerankOptions, self).__post_init__()  # subtle: bare super() fails in slotted dataclasses
+        _require(1 <= self.candidates <= 1000, "candidates", self.candidates, "a whole number from 1 to 1000")
+        _require(self.max_tokens >= 1, "max_tokens", self.max_tokens, "a whole number from 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +254,7 @@ class Settings:
     chat: ChatOptions = ChatOptions()
     embeddings: EmbeddingsOptions = EmbeddingsOptions()
     moderation: ModerationOptions = ModerationOptions()
+    rerank: RerankOptions = RerankOptions()
     chunking: ChunkingOptions = ChunkingOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
     answer: AnswerOptions = AnswerOptions()
@@ -246,6 +271,7 @@ SECTIONS: Mapping[str, type] = {
     "chat": ChatOptions,
     "embeddings": EmbeddingsOptions,
     "moderation": ModerationOptions,
+    "rerank": RerankOptions,
     "chunking": ChunkingOptions,
     "retrieval": RetrievalOptions,
     "answer": AnswerOptions,

@@ -262,22 +262,30 @@ class Embeddings:
 class Hit:
     """A chunk with its score in [0, 1], higher is better.
 
-    ``vector_score`` is the cosine and ``keyword_score`` the BM25 score of the leg that found it, None where it did not.
+    ``vector_score`` is the cosine and ``keyword_score`` the BM25 score of the leg that found it, None where it did not;
+    ``rerank_score`` is the reranker's, None where none has judged it.
     """
 
     chunk: Chunk
     score: float
     vector_score: float | None = None
     keyword_score: float | None = None
+    rerank_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Hits, best first, with how they were found: which legs voted and how long each stage took."""
+    """Hits, best first, with how they were found: which legs voted and how long each stage took.
+
+    ``reranker`` is the model that put them in this order, "" where none did. ``notes`` say in words what could not be
+    done as it was set.
+    """
 
     hits: tuple[Hit, ...]
     legs: tuple[str, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    reranker: str = ""
+    notes: tuple[str, ...] = ()
 
 
 # --- answering -------------------------------------------------------------------------------------------------------
@@ -397,7 +405,8 @@ class ModerationVerdict:
 class Answer:
     """A finished answer. ``answered`` is False when the documents do not say, or moderation stopped it (``refusal``).
 
-    ``unknown_markers`` are numbers in the text that name no source: reported, never repaired.
+    ``unknown_markers`` are numbers in the text that name no source: reported, never repaired. ``notes`` are what the
+    retrieval says of itself.
     """
 
     id: str
@@ -413,6 +422,7 @@ class Answer:
     usage: Usage
     timings_ms: Mapping[str, float]
     moderation: tuple[ModerationVerdict, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 # --- events: generation (model to us) and answer (us to the reader) --------------------------------------------------

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from api.app import create_app
-from api.choice import FAMILIES, choose
+from api.choice import FAMILIES, WHEN_NAMED, choose
 from api.cli.parser import build_parser
 from api.errors import TABLE, reply_for_status
 from api.footnote import Footnote
@@ -127,9 +127,18 @@ def providers_part() -> str:
         names = ", ".join(map(code, (provider.name, *provider.aliases)))
         key = " or ".join(map(code, provider.key_env)) + ("" if provider.needs_key else " (if it wants one)")
         title = f"[{provider.title}]({provider.docs})" if provider.docs else provider.title
-        families = [serves(provider, name) for name in ("chat", "embeddings", "moderations")]
+        families = [serves(provider, name) for name in ("chat", "embeddings", "moderations", "rerank")]
         rows.append((title, names, code(provider.base_url) if provider.base_url else "yours", *families, key))
-    head = ("Provider", "Name in settings", "Address", "Chat", "Embeddings", "Moderation", "Variable of the key")
+    head = (
+        "Provider",
+        "Name in settings",
+        "Address",
+        "Chat",
+        "Embeddings",
+        "Moderation",
+        "Rerank",
+        "Variable of the key",
+    )
     return f"Compared with the providers' pages on {CHECKED}.\n\n{table(head, rows)}"
 
 
@@ -138,7 +147,7 @@ def served_by(provider: Provider) -> list[str]:
     environ = {"OPENAI_BASE_URL": shared_address(provider), "OPENAI_API_KEY": "sk-example"}
     found = load_settings(environ)
     served = []
-    for family in FAMILIES:
+    for family in (family for family in FAMILIES if family not in WHEN_NAMED):
         choice = choose(found, family)
         model = f": {code(choice.model)}" if choice.model else ": set the model, if it serves several"
         served.append({"endpoint": f"it{model}", "local": "the embedded model", "off": "nobody"}[choice.kind])

@@ -49,6 +49,8 @@ async def ask(
         if isinstance(event, Answer):
             answer = event
     assert answer is not None, "the last event of a stream is the answer"
+    for said in answer.notes:
+        note(said)
     if not as_json:
         print()
         footnotes = list(answer_footnotes(answer))

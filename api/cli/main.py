@@ -36,6 +36,7 @@ MODULES = {
     "status": "api.cli.status",
     "collections": "api.cli.collections",
     "cache": "api.cli.cache",
+    "eval": "api.cli.eval",
     "serve": "api.cli.serve",
     "doctor": "api.cli.doctor",
     "demo": "api.cli.demo",

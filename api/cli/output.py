@@ -148,7 +148,11 @@ def hit_lines(hits: Iterable[Hit], places: Iterable[str]) -> Iterable[str]:
     for rank, (hit, place) in enumerate(zip(hits, places, strict=True), 1):
         legs = [
             f"{name} {score:.2f}"
-            for name, score in (("vectors", hit.vector_score), ("keywords", hit.keyword_score))
+            for name, score in (
+                ("vectors", hit.vector_score),
+                ("keywords", hit.keyword_score),
+                ("reranked", hit.rerank_score),
+            )
             if score is not None
         ]
         yield f"{rank:2}. {hit.score:.2f}  {where(hit.chunk.document_id, place)}" + (

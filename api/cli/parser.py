@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rag", description=DESCRIPTION, formatter_class=_Formatter)
     parser.add_argument("--version", action="store_true", help="print the version and end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for add in (_ingest, _ask, _chat, _search, _status, _collections, _cache, _serve, _doctor, _demo):
+    for add in (_ingest, _ask, _chat, _search, _status, _collections, _cache, _eval, _serve, _doctor, _demo):
         add(commands)
     return parser
 
@@ -220,6 +220,32 @@ def _cache(commands: Commands) -> None:
     parser.add_argument("action", nargs="?", choices=("show", "prune", "export", "import"), default="show")
     parser.add_argument("file", nargs="?", type=Path, help="the file to export to or import from")
     parser.add_argument("--yes", action="store_true", help="prune without asking")
+    _json(parser)
+
+
+def _eval(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "eval",
+        "measure how well questions with known answers are found",
+        "  rag eval questions.jsonl -c manuals\n"
+        "  rag eval questions.jsonl --compare retrieval.vector_weight=0.5\n"
+        "  rag eval questions.jsonl --compare collection=manuals-256 --plot sizes.svg\n"
+        "  rag eval beir/scifact                      # a BEIR folder brings its own documents\n"
+        "  rag eval make questions.jsonl --limit 50   # a chat model drafts questions from your documents",
+    )
+    parser.add_argument("questions", metavar="QUESTIONS", help="JSON Lines file, BEIR folder, or the word make")
+    parser.add_argument("file", nargs="?", type=Path, help="with make: the new file")
+    _collection(parser)
+    parser.add_argument("-k", type=int, metavar="N", help="hits that count (10)")
+    parser.add_argument(
+        "--compare", action="append", default=[], metavar="NAME=VALUE", help="and once more with this set"
+    )
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="only the first questions; with make: passages to ask about"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the measures (.svg, .png, .pdf)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     _json(parser)
 
 

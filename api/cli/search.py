@@ -28,6 +28,8 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
             print(json.dumps(hit_json(hit), ensure_ascii=False))
     else:
         print("\n".join(hit_lines(retrieval.hits, places)), end="\n" if retrieval.hits else "")
+    for said in retrieval.notes:
+        note(said)
     if not retrieval.hits:
         note("nothing found")
     return 0

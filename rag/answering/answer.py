@@ -73,6 +73,7 @@ class _Draft:
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
     verdicts: list[ModerationVerdict] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
@@ -99,6 +100,7 @@ class _Draft:
             usage=self.usage,
             timings_ms=self.timings_ms | {"total": (time.perf_counter() - self.started) * 1000},
             moderation=tuple(self.verdicts),
+            notes=self.notes,
         )
 
 
@@ -200,6 +202,7 @@ class Answerer:
             raise first from first.__cause__
         retrieval = retrieving.result()
         draft.timings_ms.update(retrieval.timings_ms)
+        draft.notes = retrieval.notes
         return tuple(hit for hit in retrieval.hits if hit.score >= self._settings.relevance_floor)
 
     async def _retrieved(self, draft: _Draft, query: str, k: int) -> Retrieval:

@@ -334,6 +334,29 @@ _LLAMACPP = Provider(
     needs_key=False,
     embeddings=(EmbeddingModel("", _limits(64, 512), sends_base64=True),),
 )
+# Rerankers and embeddings; no chat. https://api.jina.ai/redoc
+_JINA = Provider(
+    name="jina",
+    title="Jina AI",
+    base_url="https://api.jina.ai/v1",
+    hosts=("api.jina.ai",),
+    families=frozenset({"embeddings", "rerank"}),
+    key_env=("JINA_API_KEY",),
+    docs="https://jina.ai/reranker",
+    default_models=_models(rerank="jina-reranker-v3"),
+    embeddings=(EmbeddingModel("", _limits(512, 8192)),),
+)
+# The address of its rerankers; its chat and embeddings in OpenAI's form are elsewhere (/compatibility/v1).
+_COHERE = Provider(
+    name="cohere",
+    title="Cohere (rerank)",
+    base_url="https://api.cohere.com/v2",
+    hosts=("api.cohere.com",),
+    families=frozenset({"rerank"}),
+    key_env=("COHERE_API_KEY", "CO_API_KEY"),
+    docs="https://docs.cohere.com/reference/rerank",
+    default_models=_models(rerank="rerank-v3.5"),
+)
 GENERIC = Provider(
     name="openai-compatible",
     title="an OpenAI-compatible endpoint",
@@ -368,6 +391,8 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             _OLLAMA,
             _VLLM,
             _LLAMACPP,
+            _JINA,
+            _COHERE,
             GENERIC,
         )
     }

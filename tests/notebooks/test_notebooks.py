@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import json
 import os
 import re
 import struct
@@ -114,6 +115,19 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def question_set(folder: Path) -> Path:
+    """Write the example questions about the small folder, by the names its files have there, and one about another."""
+    lines = []
+    for line in (ROOT / "examples" / "questions.jsonl").read_text(encoding="utf-8").splitlines():
+        asked = json.loads(line)
+        if asked["documents"] in ([PDF], *([name] for name in TEXTS), []):
+            lines.append({**asked, "documents": [Path(name).name for name in asked["documents"]]})
+    lines.append({"id": "elsewhere", "question": "How do I abort a git rebase?", "documents": ["git.md"]})
+    path = folder / "questions.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="module")
 def clean_environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """An environment without keys, settings and Jupyter's traces of whoever runs the tests."""
@@ -163,8 +177,9 @@ def ran(
         "01": {"FILES": list(TEXTS), "PDF": PDF},
         "02": {**asked, "QUESTION_ZH": QUESTION_ZH},
         "03": {**asked, "QUESTIONS": [QUESTION, "How many people died of the plague in Paris?", QUESTION_ZH]},
+        "04": {"FOLDER": documents, "QUESTION_SET": question_set(documents.parent)},
     }
-    folders = {"01": ROOT, "02": ROOT / "notebooks", "03": tmp_path_factory.mktemp("elsewhere")}
+    folders = {"01": ROOT, "02": ROOT / "notebooks", "03": tmp_path_factory.mktemp("elsewhere"), "04": ROOT}
     done: dict[str, NotebookNode] = {}
 
     def get(number: str) -> NotebookNode:
@@ -195,7 +210,7 @@ def images(notebook: NotebookNode) -> list[bytes]:
     return [base64.b64decode(image) for image in found if image]
 
 
-@pytest.mark.parametrize("number", ["01", "02", "03"])
+@pytest.mark.parametrize("number", ["01", "02", "03", "04"])
 def test_it_runs_without_a_warning_and_shows_no_place_of_the_machine(
     ran: Callable[[str], NotebookNode], number: str, documents: Path
 ) -> None:
@@ -242,6 +257,19 @@ def test_03_draws_four_plots_and_embeds_nothing_that_02_has_embedded(ran: Callab
     assert len(plots) == 4
     assert all(len(plot) > 8_000 for plot in plots), "an empty plot is smaller"
     assert all(struct.unpack(">II", plot[16:24])[0] > 800 for plot in plots)
+
+
+def test_04_measures_compares_and_shows_the_worst_questions(ran: Callable[[str], NotebookNode]) -> None:
+    ran("02")
+    notebook = ran("04")
+    shown = seen(notebook)
+    assert re.search(r"\d+ questions asked, 9 that the documents do not answer were not", shown)
+    assert "left out: elsewhere: no document 'git.md' in the collection" in shown
+    assert re.search(r"\| recall@5 \| [01]\.\d{3} \| ", shown)
+    assert "| with {'retrieval__vector_weight': 0.0} | difference |" in shown
+    assert re.search(r"^\d\.\d\d  \S.+\n +1\. \d\.\d\d  ", shown, re.MULTILINE), "a question, and what was found"
+    (plot,) = images(notebook)
+    assert len(plot) > 8_000
 
 
 def test_with_an_endpoint_the_same_notebook_asks_it(

@@ -152,3 +152,12 @@ def moderations_reply(request: JSON, texts: list[str], flagged_words: Mapping[st
 def models_reply(names: tuple[str, ...]) -> JSON:
     entries = [{"id": name, "object": "model", "created": CREATED, "owned_by": "upstream"} for name in names]
     return {"object": "list", "data": entries}
+
+
+def rerank_reply(request: JSON) -> JSON:
+    """Return the share of the query's words that each document holds, best first."""
+    asked = set(words(request["query"]))
+    shares = [len(asked & set(words(text))) / len(asked) for text in request["documents"]]
+    order = sorted(range(len(shares)), key=lambda place: -shares[place])[: request.get("top_n")]
+    results = [{"index": place, "relevance_score": shares[place]} for place in order]
+    return {"id": "rerank-1", "model": request.get("model"), "results": results}

@@ -27,12 +27,14 @@ from tests.upstream.replies import (
     embeddings_reply,
     models_reply,
     moderations_reply,
+    rerank_reply,
 )
 
 _FAMILIES = {
     "/chat/completions": "chat",
     "/embeddings": "embeddings",
     "/moderations": "moderations",
+    "/rerank": "rerank",
     "/models": "models",
 }
 
@@ -227,6 +229,8 @@ class Upstream:
             given = call.json["input"]
             texts = [given] if isinstance(given, str) else list(given)
             return moderations_reply(call.json, texts, self.flagged_words)
+        if call.family == "rerank":
+            return rerank_reply(call.json)
         return self._embeddings(call.json)
 
     def _embeddings(self, request: dict[str, Any]) -> dict[str, Any]:

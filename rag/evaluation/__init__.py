@@ -1,0 +1,1 @@
+"""Measuring retrieval: question sets, measures, and how sure a mean is. Pure."""
