@@ -36,7 +36,7 @@ LABELS = {"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252", "us-asc
 
 
 def read_html(data: bytes, name: str, *, is_page: bool = True) -> Reading:
-    """Read the visible text; of a page its main part, without what frames it (see ``ingest.readers.main_text``).
+    """Read the visible text; of a page its main part, without what frames it: navigation, notices, lists of pages.
 
     ``is_page`` is False for HTML that frames nothing: the body of a mail, the chapter of a book. Hidden elements
     (``hidden``, ``aria-hidden``, ``display: none``) are left out: nobody who checks a citation could see them. Headings
