@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from ingest.archives.member import Member
@@ -27,7 +28,7 @@ class Archives:
         self._readers = readers
         self._max_bytes = max_bytes
         self._prefix = prefix
-        self._members: dict[_Key, dict[tuple[str, ...], Member]] = {}
+        self._hashed: dict[_Key, dict[tuple[str, ...], Member] | DocumentReadError] = {}
 
     def enter(self, archive: Found, sieve: Sieve, *, hashed: bool) -> Iterator[Item]:
         """Yield the files in an archive in the order they lie in, or the archive where it cannot be read.
@@ -48,20 +49,27 @@ class Archives:
 
     def sha256(self, file: Found) -> str:
         """Return the hash of a file in an archive. Raises DocumentReadError where its bytes cannot be had."""
-        if (key := _key(file)) not in self._members:
+        if (key := _key(file)) not in self._hashed:
             archive = replace(file, name=file.path.name, size=file.archive_size)
-            self._listed(archive, file.id.removesuffix("/" + "/".join(file.member)), hashed=True)
-        member = self._members[key].get(file.member)
+            with suppress(DocumentReadError):  # kept for all its files
+                self._listed(archive, file.id.removesuffix("/" + "/".join(file.member)), hashed=True)
+        members = self._hashed[key]
+        if isinstance(members, DocumentReadError):
+            raise members
+        member = members.get(file.member)
         if member is None or member.state != "file":
-            reason = member.reason if member else "it is not in the archive any more; run it again"
-            raise DocumentReadError(reason)
+            raise DocumentReadError(member.reason if member else "it is not in the archive any more; run it again")
         return member.sha256
 
     def _listed(self, archive: Found, document_id: str, *, hashed: bool) -> Sequence[Member]:
         asked = ToRead(archive.path, document_id, archive.size, name=archive.name)
-        members = self._readers.members(asked, hashed=hashed, max_bytes=self._max_bytes)
+        try:
+            members = self._readers.members(asked, hashed=hashed, max_bytes=self._max_bytes)
+        except DocumentReadError as error:
+            self._hashed[_key(archive)] = error
+            raise
         if hashed:
-            self._members[_key(archive)] = {member.path: member for member in members}
+            self._hashed[_key(archive)] = {member.path: member for member in members}
         return members
 
     def _items(self, member: Member, archive: Found, sieve: Sieve, left_out: dict[str, str]) -> Iterator[Item]:

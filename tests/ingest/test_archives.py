@@ -510,6 +510,21 @@ def test_a_pattern_that_takes_for_ever_costs_its_archive_alone(tmp_path: Path) -
     assert "not read within" in item.reason
 
 
+def test_an_archive_that_breaks_when_hashed_is_tried_once_for_all_its_files(tmp_path: Path) -> None:
+    (tmp_path / "box.zip").write_bytes(zip_of({"a.txt": b"a", "b.txt": b"b"}))
+    with IsolatedReaders() as readers:
+        archives = Archives(readers, max_bytes=MB)
+        found = list(walk(tmp_path, enter=lambda found, sieve: archives.enter(found, sieve, hashed=False)))
+        (tmp_path / "box.zip").write_bytes(b"PK, and no more")
+        said = set()
+        for item in found:
+            assert isinstance(item, Found)
+            with pytest.raises(DocumentReadError) as caught:
+                archives.sha256(item)
+            said.add(id(caught.value))
+    assert len(said) == 1
+
+
 def test_an_ignore_file_that_cannot_be_read_keeps_its_archive_closed(tmp_path: Path, readers: IsolatedReaders) -> None:
     (tmp_path / "box.zip").write_bytes(zip_of({".ragignore": b"\xff\xfe", "secret.txt": b"x"}))
     (tmp_path / "out.zip").write_bytes(
