@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KeywordLeg"]
 
+_COMMITTING = ".tmp*"  # what tantivy calls a file that it is about to rename
 _PATIENCE_S = 10.0  # for another process that is catching up, where an older state can answer meanwhile
 _REBUILD_PATIENCE_S = 600.0  # where there is nothing to answer with until it is done
 
@@ -149,11 +150,13 @@ class KeywordLeg:
         return self._index
 
     def tidy(self) -> None:
-        """Delete what a process that was killed left of a rebuild, unless another is rebuilding."""
-        if any(leftover.exists() for leftover in self._leftovers):
+        """Delete what a process that was killed left of a rebuild or a commit, unless another is at it."""
+        if any(leftover.exists() for leftover in self._leftovers) or any(self._folder.glob(_COMMITTING)):
             with file_lock(self._lock_path, timeout_s=0.0) as held:
                 if held:
                     self._sweep()
+                    for leftover in self._folder.glob(_COMMITTING):
+                        leftover.unlink(missing_ok=True)
 
     @property
     def _lock_path(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -44,7 +45,10 @@ def test_the_next_writer_deletes_what_killed_ones_left(library: Library, collect
     (folder / "keywords.old").mkdir()
     with collection.writer("test") as writer:
         shelve(library, collection, writer, "a", "zebra")
-    assert not [path for path in folder.iterdir() if path.name.endswith((".tmp", ".old", ".new"))]
+    (folder / "keywords" / ".tmpRhgpp1").write_text("half of meta.json")
+    with collection.writer("test") as writer:
+        shelve(library, collection, writer, "b", "quagga")
+    assert not [path for path in folder.rglob("*") if re.search(r"\.(tmp|old|new)", path.name)]
 
 
 def test_a_snapshot_that_cannot_be_written_is_said_and_the_documents_stay(tmp_path: Path) -> None:
