@@ -59,7 +59,7 @@ def make_hostile(folder: Path) -> dict[str, str]:
 
 async def ingested(folder: Path, *, library: Path, endpoint: str) -> Outcome:
     """Ingest a folder as a user would, with vectors from the scripted endpoint."""
-    async with Footnote.open(library, environ={"OPENAI_BASE_URL": endpoint}) as footnote:
+    async with Footnote.open(library, environ={"OPENAI_BASE_URL": endpoint, "RAG_OCR_PROVIDER": "off"}) as footnote:
         (report,) = await footnote.ingest(folder)
         problems = footnote.check()
     assert problems == [], problems

@@ -72,7 +72,7 @@ class PictureFile:
 @contextmanager
 def opened(data: bytes) -> Iterator[PictureFile]:
     """Open a picture. Raises PictureTooLargeError for one that would fill the memory, OSError for what is none."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,6 +80,8 @@ def opened(data: bytes) -> Iterator[PictureFile]:
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 yield PictureFile(image)
+        except UnidentifiedImageError as error:  # its own words name an address in memory
+            raise OSError("no picture can be found in it") from error
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise PictureTooLargeError(str(error)) from error
 

@@ -127,7 +127,7 @@ async def test_a_dry_run_foretells_every_figure_of_the_run(
     (folder / "copy.md").write_bytes((folder / "doc1.md").read_bytes())
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing more")
     (folder / "blank.txt").write_text(" \n", encoding="utf-8")
-    (folder / "picture.md").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(200))
+    (folder / "archive.md").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(200))
     await assert_the_run_does_what_was_estimated(footnote, folder, paid=bill, upstream=upstream)
 
     (folder / "doc2.md").write_text(f"# Document 2\n\n{prose(2)} And one line more.\n", encoding="utf-8")

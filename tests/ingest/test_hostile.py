@@ -65,7 +65,9 @@ async def test_the_hostile_folder_ends_as_it_must(tmp_path: Path, upstream: Upst
     assert outcome.child_mb < 1500
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 * 1024 * 1024
 
-    async with Footnote.open(library, environ={"OPENAI_BASE_URL": upstream.base_url}) as footnote:
+    async with Footnote.open(
+        library, environ={"OPENAI_BASE_URL": upstream.base_url, "RAG_OCR_PROVIDER": "off"}
+    ) as footnote:
         texts = {info.id: footnote.document(info.id).text for info in footnote.documents()}
     all_text = "\n".join(texts.values())
     for hidden in ("NOT_TEXT", "HIDDEN_COMMENT", "HIDDEN_SPAN", "root:x:0", Path("/etc/hostname").read_text().strip()):

@@ -139,13 +139,13 @@ async def test_a_copy_of_a_file_costs_nothing(footnote: Footnote, folder: Path, 
 
 async def test_bad_files_fail_alone_and_are_tried_again(footnote: Footnote, folder: Path) -> None:
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing more")
-    (folder / "picture.md").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(200))
+    (folder / "archive.md").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(200))
     (folder / "blank.txt").write_text("  \n\n ", encoding="utf-8")
     (folder / ".hidden.md").write_text("secret", encoding="utf-8")
     report = await ingest(footnote, folder)
     assert {path: file for path, file in states(report).items() if not path.startswith("doc")} == {
         "broken.pdf": "failed",
-        "picture.md": "unsupported",
+        "archive.md": "unsupported",
         "blank.txt": "empty",
         ".hidden.md": "skipped",
     }

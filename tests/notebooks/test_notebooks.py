@@ -225,7 +225,7 @@ def test_01_shows_the_state_of_each_file_and_each_change(ran: Callable[[str], No
     for row in (
         "| guide.pdf | **failed** | cannot read 'guide.pdf'",
         "| empty.txt | **empty** | the file has no text",
-        "| picture.png | **unsupported** |",
+        "| old.7z | **unsupported** |",
         "| .draft.md | **skipped** |",
         "| wikipedia/黑死病.txt | **indexed** | new |",
         "| wikipedia/黑死病.txt | **unchanged** |",
