@@ -57,7 +57,7 @@ class PyavSound:
         try:
             # Only this container is opened, and nothing that it refers to: no protocol is allowed.
             self._file: Any = av.open(
-                io.BytesIO(data), format=kind.demuxer, container_options={"protocol_whitelist": "none"}
+                io.BytesIO(data), "r", format=kind.demuxer, container_options={"protocol_whitelist": "none"}
             )
         except (av.FFmpegError, ValueError) as error:
             raise SoundError(_said(error)) from error
