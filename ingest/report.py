@@ -22,8 +22,8 @@ STATES: tuple[FileState, ...] = ("indexed", "unchanged", "empty", "failed", "uns
 class FileResult:
     """The one state a path ended in.
 
-    ``change`` says how an indexed file differs from the last run, or that a skipped one was a document until now, and
-    is removed; ``renamed_from`` names its former path. ``reason`` explains every state but indexed and unchanged.
+    ``change`` says how an indexed file differs from the last run, or that a skipped one, or a page that is gone, was
+    a document until now, and is removed; ``renamed_from`` names its former path. ``reason`` explains every state but indexed and unchanged.
     ``n_tokens`` are the tokens of its chunks; ``n_tokens_embedded`` those that were sent to the embedder now (the rest
     was known).
     """
@@ -129,7 +129,7 @@ class IngestReport:
     @property
     def changed(self) -> bool:
         """Whether the run did anything, or should have: not so where every file was as it was."""
-        return bool(self.removed or self.stopped or any(file.state in ("indexed", "failed") for file in self.files))
+        return bool(self.removed or self.stopped or any(map(_is_news, self.files)))
 
     @property
     def exit_code(self) -> int:
@@ -140,3 +140,7 @@ class IngestReport:
         """Return the report as plain values."""
         media = [count.to_json() for count in self.media]
         return {**asdict(self), "media": media, "counts": dict(self.counts), "exit_code": self.exit_code}
+
+
+def _is_news(file: FileResult) -> bool:
+    return file.state in ("indexed", "failed") or file.change == "removed"

@@ -143,7 +143,7 @@ class Tally:
     def fetched(self, progress: FetchProgress) -> None:
         """Note how far the pages of an address are fetched."""
         self._fetching = progress
-        self.tell()
+        self._show(time.monotonic())
 
     def done(self, result: FileResult) -> None:
         """Note the one state that a path ended in."""

@@ -30,6 +30,7 @@ from ingest.tally import IngestProgress, Waiting
 from rag import errors, settings, types
 from rag.errors import ConfigError
 from rag.gateway.providers import CHECKED, PROVIDERS, ChatQuirks, Provider
+from rag.gateway.speech import PART_S, PART_WITHOUT_TIMES_S
 from rag.prices import listed_prices, listed_usage_prices, money
 from rag.settings import SECTIONS, Settings, environment_name, load_settings
 
@@ -127,7 +128,7 @@ def providers_part() -> str:
         names = ", ".join(map(code, (provider.name, *provider.aliases)))
         key = " or ".join(map(code, provider.key_env)) + ("" if provider.needs_key else " (if it wants one)")
         title = f"[{provider.title}]({provider.docs})" if provider.docs else provider.title
-        families = [serves(provider, name) for name in ("chat", "embeddings", "moderations", "rerank")]
+        families = [serves(provider, name) for name in ("chat", "embeddings", "moderations", "rerank", "audio")]
         rows.append((title, names, code(provider.base_url) if provider.base_url else "yours", *families, key))
     head = (
         "Provider",
@@ -137,6 +138,7 @@ def providers_part() -> str:
         "Embeddings",
         "Moderation",
         "Rerank",
+        "Speech",
         "Variable of the key",
     )
     return f"Compared with the providers' pages on {CHECKED}.\n\n{table(head, rows)}"
@@ -354,6 +356,41 @@ def prices_part() -> str:
     return table(("Provider", "Model", "A million tokens", "Through the Batch API", "As of"), rows)
 
 
+def providers_speech_part() -> str:
+    rows = []
+    for provider in PROVIDERS.values():
+        for known in provider.speech if "audio" in provider.families else ():
+            part_s = min(PART_S if known.has_times else PART_WITHOUT_TIMES_S, known.max_seconds)
+            others = len(provider.speech) > 1
+            rows.append(
+                (
+                    provider.title,
+                    f"{code(known.within)} in the name" if known.within else ("others" if others else "all"),
+                    code(known.reply_format),
+                    {"diarized_json": "times and speakers", "verbose_json": "times"}.get(
+                        known.reply_format, "no times"
+                    ),
+                    f"{part_s:.0f} s",
+                    known.media_types[0].removeprefix("audio/").upper(),
+                )
+            )
+    return table(("Provider", "Models", "Asked for", "Tells", "Cut after", "Sent as"), rows)
+
+
+def speech_prices_part() -> str:
+    rows = [
+        (
+            PROVIDERS[provider].title,
+            code(model),
+            money(price.per_minute, price.currency),
+            price.source.removeprefix("price table of "),
+        )
+        for (provider, model), price in listed_usage_prices().items()
+        if price.per_minute
+    ]
+    return table(("Provider", "Model", "A minute of speech", "As of"), rows)
+
+
 def usage_prices_part() -> str:
     rows = [
         (
@@ -456,6 +493,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "hits": lambda: data_part(types.Retrieval, types.Hit, types.Chunk),
     "reports": lambda: data_part(IngestReport, FileResult, MediaCount, IngestEstimate, IngestProgress, Waiting),
     "usage-prices": usage_prices_part,
+    "speech-prices": speech_prices_part,
+    "providers-speech": providers_speech_part,
     "benchmarks": benchmarks_part,
 }
 

@@ -44,7 +44,7 @@ def listed(report: IngestReport, *, verbose: bool = False) -> Iterable[str]:
 def file_lines(file: FileResult) -> Iterable[str]:
     """Yield a file's state with its reason, and its warnings."""
     said = file.reason or (f"renamed from {file.renamed_from}" if file.renamed_from else file.change or "")
-    if file.state == "skipped" and file.change == "removed":
+    if file.change == "removed":
         said += "; its document is removed"
     yield _line(file.state, file.path + (f": {said}" if said else ""))
     for warning in file.warnings:

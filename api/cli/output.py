@@ -129,6 +129,8 @@ _PLURAL = {"page": "pages", "picture": "pictures", "speech": "stretches of speec
 def media_line(count: MediaCount, *, verb: str = " read") -> str:
     """Return what one reader has read of pages, pictures or speech, and what that cost."""
     known = f", {count.n_known:,} known" if count.n_known else ""
+    if known and count.known_usage.seconds:
+        known += f" ({count.known_usage.seconds / 60:,.1f} minutes)"
     refused = f", {count.n_refused:,} refused" if count.n_refused else ""
     usage = count.usage
     about = "about " if usage.estimated else ""

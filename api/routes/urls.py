@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api import schemas
 from api.edge import JSONReply
 from api.routes.current import CurrentFootnote, needs_json
-from ingest.report import FileResult
+from ingest.report import FileResult, IngestReport
 from ingest.web.urls import canonical
 from rag.errors import ConfigError
 
@@ -37,7 +37,7 @@ async def ingest_urls(
         {
             "collection": name,
             "files": [_page_json(file) for report in reports for file in report.files],
-            "removed": [path for report in reports for path in report.removed],
+            "removed": sorted(path for report in reports for path in _removed(report)),
             "notes": [note for report in reports for note in report.notes],
         }
     )
@@ -55,3 +55,8 @@ def _canonical(url: str, place: int) -> str:
 def _page_json(file: FileResult) -> dict[str, object]:
     shown = [field.name for field in dataclasses.fields(FileResult) if field.name in schemas.SeenPage.model_fields]
     return {name: getattr(file, name) for name in shown} | {"warnings": list(file.warnings)}
+
+
+def _removed(report: IngestReport) -> list[str]:
+    """Return all documents that went: of pages no longer listed, and of pages that are there no more."""
+    return [*report.removed, *(file.path for file in report.files if file.change == "removed")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -56,10 +56,11 @@ class PyavSound:
         self.problem = ""
         try:
             # Only this container is opened, and nothing that it refers to: no protocol is allowed.
-            opened = av.open(io.BytesIO(data), format=kind.demuxer, container_options={"protocol_whitelist": "none"})
+            self._file: Any = av.open(
+                io.BytesIO(data), "r", format=kind.demuxer, container_options={"protocol_whitelist": "none"}
+            )
         except (av.FFmpegError, ValueError) as error:
             raise SoundError(_said(error)) from error
-        self._file = cast(Any, opened)
         if not self._file.streams.audio:
             self._file.close()
             raise NoSoundError("it has no sound")

@@ -68,7 +68,7 @@ def kind_of(data: bytes, suffix: str) -> SoundKind | None:
 
 
 def is_cut_riff(data: bytes) -> bool:
-    """Tell whether a RIFF file (WAV, AVI) is shorter than it says. One that says nothing, or 4 GB, is a stream."""
+    """Tell whether a RIFF file (WAV, AVI) is shorter than it says; one that says nothing, or 4 GB, is a stream."""
     size = int.from_bytes(data[4:8], "little") if data.startswith(b"RIFF") else 0
     return size < 0xFFFF0000 and len(data) < size + 8
 

@@ -6,7 +6,7 @@ import numpy as np
 import openai
 import pytest
 
-from tests.upstream import Fault, Message, embedding_of
+from tests.upstream import Fault, Message, Said, embedding_of
 
 
 @pytest.fixture
@@ -84,3 +84,25 @@ async def test_a_client_that_goes_away_is_counted(client, upstream):
 async def test_shared_words_bring_texts_closer():
     tea, more_tea, other = (embedding_of(text, 64) for text in ("green tea", "green tea cup", "the last train"))
     assert tea @ more_tea > 0.6 > abs(tea @ other)
+
+
+async def test_transcriptions_and_translations(client, upstream):
+    upstream.hear = lambda upload: (Said(0.0, 1.5, "Tea is hot."), Said(2.0, 4.25, "Milk is not.", speaker="B"))
+    file = ("talk.wav", b"RIFF\r\n\x00\xff", "audio/wav")
+    plain = await client.audio.transcriptions.create(model="m", file=file, language="en")
+    assert plain.text == "Tea is hot. Milk is not."
+    verbose = await client.audio.transcriptions.create(
+        model="m", file=file, response_format="verbose_json", timestamp_granularities=["segment"]
+    )
+    assert [(part.start, part.end) for part in verbose.segments] == [(0.0, 1.5), (2.0, 4.25)]
+    diarized = await client.audio.transcriptions.create(
+        model="m", file=file, response_format="diarized_json", chunking_strategy="auto"
+    )
+    assert [part.speaker for part in diarized.segments] == ["A", "B"]
+    subtitles = await client.audio.transcriptions.create(model="m", file=file, response_format="srt")
+    assert "00:00:02,000 --> 00:00:04,250" in subtitles
+    assert (await client.audio.translations.create(model="m", file=file)).text.startswith("Tea")
+    uploads = upstream.uploads()
+    assert {upload.data for upload in uploads} == {file[1]}
+    assert [upload.task for upload in uploads] == ["transcriptions"] * 4 + ["translations"]
+    assert uploads[1].fields["timestamp_granularities[]"] == "segment"

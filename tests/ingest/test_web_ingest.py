@@ -138,8 +138,8 @@ async def test_a_page_that_is_gone_is_removed_and_said_to_be(footnote: Footnote,
     await ingest(footnote, f"{site.url}/pump")
     site.replies["/pump"] = Reply(status=410)
     report = await ingest(footnote, f"{site.url}/pump")
-    assert (report.removed, held(footnote, site)) == ((f"{site.url}/pump",), set())
-    assert (states(report, site), report.exit_code) == ({"/pump": "failed"}, 1), "who names a page expects it"
+    assert (report.files[0].change, held(footnote, site)) == ("removed", set())
+    assert (report.files[0].state, report.exit_code) == ("failed", 1), "who names a page expects it"
     assert "the page is gone: 410 Gone" in reasons(report)
     assert list((footnote.library.folder / "web").rglob("*.html")) == []
 
@@ -207,9 +207,9 @@ async def test_what_robots_txt_disallows_is_skipped_and_goes(footnote: Footnote,
     await ingest(footnote, f"{site.url}/pump")
     site.replies["/robots.txt"] = Reply(b"User-agent: *\nDisallow: /p", "text/plain")
     report = await ingest(footnote, f"{site.url}/pump")
-    assert states(report, site) == {"/pump": "skipped"}
+    assert (report.files[0].state, report.files[0].change) == ("skipped", "removed")
     assert f"robots.txt of 127.0.0.1:{site.port} disallows /pump" in reasons(report)
-    assert (report.removed, held(footnote, site)) == ((f"{site.url}/pump",), set())
+    assert held(footnote, site) == set()
 
 
 async def test_a_robots_txt_that_cannot_be_had_stops_the_host_and_loses_nothing(
@@ -420,11 +420,10 @@ async def test_a_dry_run_fetches_and_writes_nothing(footnotes: Open, site: Websi
     site.replies["/valve.md"] = Reply(status=404)
     before = {path: path.read_bytes() for path in (tmp_path / "library" / "web").rglob("*") if path.is_file()}
     (estimate,) = await footnote.plan_ingest(url)
-    assert states(estimate.report, site) == {"/pump": "changed", "/valve.md": "skipped"}
-    assert estimate.report.removed == (f"{site.url}/valve.md",)
+    assert states(estimate.report, site) == {"/pump": "changed", "/valve.md": "removed"}
     bodies = {path: data for path, data in before.items() if not path.name.startswith("pages.db")}
     assert {path: path.read_bytes() for path in bodies} == bodies
-    assert states(await ingest(footnote, url), site) == {"/pump": "changed", "/valve.md": "skipped"}
+    assert states(await ingest(footnote, url), site) == {"/pump": "changed", "/valve.md": "removed"}
 
 
 async def test_two_collections_share_what_was_fetched(footnote: Footnote, site: Website) -> None:
