@@ -366,7 +366,9 @@ def providers_speech_part() -> str:
                     provider.title,
                     f"{code(known.within)} in the name" if known.within else ("others" if others else "all"),
                     code(known.reply_format),
-                    {"diarized_json": "times and speakers", "verbose_json": "times"}.get(known.reply_format, "no times"),
+                    {"diarized_json": "times and speakers", "verbose_json": "times"}.get(
+                        known.reply_format, "no times"
+                    ),
                     f"{part_s:.0f} s",
                     known.media_types[0].removeprefix("audio/").upper(),
                 )
