@@ -222,7 +222,7 @@ class IsolatedReaders:
         """
         known, spent_s = (*file.known, *texts), file.spent_s + wanted.seconds
         allowed_s = self._limits.request(file).timeout_s * (1 + len(known) / 10)
-        why = f"drawing {len(known):,} of them has taken {spent_s:.0f} s (ingest.parse_timeout_s)"
+        why = f"preparing {len(known):,} of them has taken {spent_s:.0f} s (ingest.parse_timeout_s)"
         return replace(file, known=known, spent_s=spent_s, given_up=why if spent_s > allowed_s else "")
 
     def _request(self, file: ToRead) -> Request:
@@ -297,10 +297,10 @@ def _without_texts(request: Request) -> Request:
 def _why_given_up(child: _Child, reply: Reply | None, request: Request) -> str:
     """Return why a file is read without its media: making them broke what reads it."""
     if reply is not None:
-        return f"drawing them takes more than {request.max_bytes // _MB:,} MB of memory (ingest.parse_memory_mb)"
+        return f"preparing them takes more than {request.max_bytes // _MB:,} MB of memory (ingest.parse_memory_mb)"
     if child.timed_out:
-        return f"one was not drawn within {request.timeout_s:.0f} s (ingest.parse_timeout_s)"
-    return f"drawing them ended the reader ({_ending(child.exit_code)})"
+        return f"one was not ready within {request.timeout_s:.0f} s (ingest.parse_timeout_s)"
+    return f"preparing them ended the reader ({_ending(child.exit_code)})"
 
 
 def _refusal(reply: Reply, request: Request) -> RagError:

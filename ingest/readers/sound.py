@@ -26,20 +26,18 @@ class NoSoundError(SoundError):
 
 
 class Sound(Protocol):
-    """A recording being read. ``problem`` is what was found wrong, "" as long as nothing was; known after the end."""
+    """A recording being read. ``tags`` are what it says of itself: title, artist, album, date.
+
+    ``problem`` is what was found wrong, "" as long as nothing was; known after the end.
+    """
 
     @property
     def rate(self) -> int:
         """Samples a second."""
         ...
 
-    @property
-    def tags(self) -> Mapping[str, str]:
-        """What the file says of itself: title, artist, album, date."""
-        ...
-
-    @property
-    def problem(self) -> str: ...
+    tags: Mapping[str, str]
+    problem: str
 
     def blocks(self) -> Iterator[Samples]:
         """Yield the samples, once."""

@@ -85,7 +85,7 @@ def test_kinds_that_nobody_reads_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("doing", "reason"),
     [
-        ("sleep 30", "one was not drawn within 2 s"),
+        ("sleep 30", "one was not ready within 2 s"),
         ("exit 7", "ended the reader .it ended with exit code 7"),
         ("eat 4000", "more than 256 MB of memory"),
     ],

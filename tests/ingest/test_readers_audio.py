@@ -234,6 +234,17 @@ def test_damage_in_the_middle_is_left_out_and_told() -> None:
     assert found.text.endswith("garlic")
 
 
+def test_what_follows_a_damaged_stretch_keeps_its_time() -> None:
+    m4a = bytearray(encoded(spoken("tea", *(["milk", 1.0] * 6), "garlic"), "ipod", "aac"))
+    start = m4a.index(b"mdat")
+    media = start + 4, len(m4a) * 9 // 10
+    middle = slice(media[0] + (media[1] - media[0]) * 4 // 10, media[0] + (media[1] - media[0]) * 6 // 10)
+    m4a[middle] = b"\xff" * (middle.stop - middle.start)
+    (medium,) = wanted("talk.m4a", bytes(m4a))
+    (start_s,) = [start for start, _, word in words_in(decoded(medium.data)) if word == "garlic"]
+    assert start_s == pytest.approx(8.8, abs=0.15)
+
+
 def test_a_playlist_that_names_other_files_opens_none(tmp_path: Path) -> None:
     (tmp_path / "secret.wav").write_bytes(wav(TALK))
     playlist = f"#EXTM3U\n#EXTINF:10,\n{tmp_path}/secret.wav\n#EXT-X-ENDLIST\n".encode()
