@@ -406,7 +406,7 @@ class SeenPage(_Reply):
 
 
 class UrlsReply(_Reply):
-    """The pages in the order of their addresses; ``removed`` are all documents that went, those of pages that are gone too."""
+    """The pages in the order of their addresses; ``removed`` are all documents that went."""
 
     collection: str
     files: list[SeenPage]

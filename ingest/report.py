@@ -23,7 +23,8 @@ class FileResult:
     """The one state a path ended in.
 
     ``change`` says how an indexed file differs from the last run, or that a skipped one, or a page that is gone, was
-    a document until now, and is removed; ``renamed_from`` names its former path. ``reason`` explains every state but indexed and unchanged.
+    a document until now, and is removed; ``renamed_from`` names its former path. ``reason`` explains every state but
+    indexed and unchanged.
     ``n_tokens`` are the tokens of its chunks; ``n_tokens_embedded`` those that were sent to the embedder now (the rest
     was known).
     """

@@ -46,7 +46,8 @@ async def test_a_row_300_below_its_header_is_found_by_words_of_both_and_quoted_a
         assert best.chunk.context.strip("| ") == " | ".join(HEADER)
         assert best.vector_score is not None
         assert best.keyword_score is not None
-        shown = next(hit for hit in retrieval_json("q", retrieval)["hits"] if hit["chunk_id"] == best.chunk.id)
+        places = [hit.chunk.id for hit in retrieval.hits]
+        shown = next(hit for hit in retrieval_json("q", retrieval, places)["hits"] if hit["chunk_id"] == best.chunk.id)
         document = footnote.document(name)
         assert document.text.startswith(shown["context"], shown["context_start"])
         assert "Building material" in "\n".join(hit_lines([best], ["here"]))

@@ -185,7 +185,7 @@ def test_the_context_of_a_chunk_must_be_words_of_its_document(library: Library, 
     chunks = [dataclasses.replace(chunk, context="others") for chunk in make_chunks(document)]
     embed(library, collection, chunks)
     with collection.writer("test") as writer, pytest.raises(ValueError, match="context of chunk"):
-        writer.replace(document, chunks, entry=make_entry("a"))
+        writer.replace(document, chunks, entry=make_entry(document, chunks))
 
 
 def test_words_are_searched_in_the_context_too_and_each_is_read_but_once(
@@ -196,7 +196,7 @@ def test_words_are_searched_in_the_context_too_and_each_is_read_but_once(
     chunks = [dataclasses.replace(chunk, **read_with) for chunk in make_chunks(document, size=9000)[1:]]
     embed(library, collection, chunks)
     with collection.writer("test") as writer:
-        writer.replace(document, chunks, entry=make_entry("a"))
+        writer.replace(document, chunks, entry=make_entry(document, chunks))
     assert len(collection.search_keywords("header", k=99)) == len(chunks)
     assert collection.check() == []
 
@@ -324,7 +324,8 @@ def test_a_chunk_without_a_vector_is_refused_and_the_old_version_stays(
 
 
 def replacement(document: Document, **options: str) -> Replacement:
-    return Replacement(document, make_chunks(document), make_entry(document.id), **options)
+    chunks = make_chunks(document)
+    return Replacement(document, chunks, make_entry(document, chunks), **options)
 
 
 def test_documents_stored_together_are_each_whole_and_in_their_order(library: Library, collection: Collection) -> None:
@@ -341,7 +342,8 @@ def test_documents_stored_together_are_each_whole_and_in_their_order(library: Li
 def test_a_document_that_cannot_be_stored_takes_no_other_with_it(library: Library, collection: Collection) -> None:
     good, bad, last = (make_document(name, f"words of {name}") for name in "abc")
     embed(library, collection, [*make_chunks(good), *make_chunks(last)])
-    wrong = dataclasses.replace(replacement(good), entry=make_entry("z"))
+    misnamed = dataclasses.replace(replacement(good).entry, path="z")
+    wrong = dataclasses.replace(replacement(good), entry=misnamed)
     with collection.writer("test") as writer:
         shelve(library, collection, writer, "b", "the old words")
         errors = writer.replace_all([replacement(good), replacement(bad), wrong, replacement(last)])
@@ -466,7 +468,7 @@ def test_a_part_of_the_ledger_is_what_lies_in_its_paths(library: Library, collec
     paths = ["a", "a-b", "a.md", "a/", "a/b.md", "a/é\udcff.md", "a0", "b/c/d.md", "b/c.md", "文/书.md"]
     with collection.writer("test") as writer:
         for path in paths:
-            writer.record(make_entry(path), drop_document=False)
+            writer.record(LedgerEntry(path, "/docs", "failed"), drop_document=False)
         shelve(library, collection, writer, "b/c/e.md", "some words")
     assert set(collection.ledger(within=["a"])) == {"a", "a/", "a/b.md", "a/é\udcff.md"}
     assert set(collection.ledger(within=["b/c", "文"])) == {"b/c/d.md", "b/c/e.md", "文/书.md"}

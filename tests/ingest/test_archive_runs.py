@@ -15,7 +15,7 @@ from ingest.cost import Spending
 from ingest.isolation import IsolatedReaders, ToRead
 from ingest.rehearsal import Rehearsal
 from ingest.report import IngestReport
-from ingest.run import Intake
+from ingest.roots import scope_of
 from ingest.sources import WalkRules
 from ingest.survey import Survey
 from ingest.tally import Tally

@@ -30,7 +30,7 @@ def test_a_document_names_its_file_reader_and_hash(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reader"),
-    [("a.TXT", "text/2"), ("a.Md", "markdown/2"), ("a.htm", "html/2"), ("a.pdf", "pdf/2"), ("a.csv", "csv/1"),
+    [("a.TXT", "text/2"), ("a.Md", "markdown/2"), ("a.htm", "html/3"), ("a.pdf", "pdf/2"), ("a.csv", "csv/1"),
      ("a.tsv", "tsv/1"), ("a.json", "json/1"), ("a.jsonl", "jsonl/1"), ("LICENSE", "text/2"), ("a.py", "python/1"),
      ("a.JS", "code/1"), ("a.sh", "text/2"), ("a.rst", "rst/2"), ("a.eml", "eml/2")],
 )  # fmt: skip

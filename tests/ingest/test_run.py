@@ -281,7 +281,7 @@ async def test_a_rebuild_keeps_what_was_uploaded_and_says_what_is_gone(footnote:
 
 async def test_an_upload_can_be_deleted_with_its_file(footnote: Footnote, folder: Path) -> None:
     await ingest(footnote, folder)
-    result = await footnote.upload("../odd name?.md", prose(68).encode())
+    (result,) = await footnote.upload("../odd name?.md", prose(68).encode())
     assert result.path.endswith("odd name_.md")
     await footnote.delete_document(result.path)
     await footnote.upload("another.md", prose(69).encode())
