@@ -370,11 +370,11 @@ class _Run:
         try:
             with self._tally.reading(work.found.id, 0 if file.known else file.size):
                 document = self._readers.read(file)
+                if isinstance(document, Wanted):
+                    return document
+                chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
         except DocumentReadError as error:
             return error
-        if isinstance(document, Wanted):
-            return document
-        chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
         warnings = (*document.warnings, *headless_tables(document, chunks))
         return _Prepared(work, dataclasses.replace(document, warnings=warnings), chunks)
 

@@ -155,7 +155,7 @@ class Tally:
 
     @contextmanager
     def reading(self, what: str, n_bytes: int) -> Iterator[None]:
-        """Show that a file is being read, for as long as the block takes; then it is read, with whatever outcome."""
+        """Show that a file is being read and cut, for as long as the block takes; then it is, with whatever outcome."""
         with self.waiting("parser", what):
             try:
                 yield
