@@ -53,6 +53,7 @@ TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.GenerationError: ErrorRow(502, _UPSTREAM, "generation_failed"),
     errors.RerankError: ErrorRow(502, _UPSTREAM, "rerank_failed"),
     errors.MediaRefusedError: ErrorRow(422, _REQUEST, "media_refused"),
+    errors.MediaSizeError: ErrorRow(502, _UPSTREAM, "media_too_large"),
     errors.MediaError: ErrorRow(502, _UPSTREAM, "reading_media_failed"),
     errors.ModerationError: ErrorRow(502, _UPSTREAM, "moderation_failed"),
     errors.ConfigError: ErrorRow(500, _SERVER, "configuration_error"),
