@@ -55,6 +55,7 @@ TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.RerankError: ErrorRow(502, _UPSTREAM, "rerank_failed"),
     errors.MediaSizeError: ErrorRow(422, _REQUEST, "medium_too_large"),
     errors.MediaRefusedError: ErrorRow(422, _REQUEST, "media_refused"),
+    errors.MediaSizeError: ErrorRow(502, _UPSTREAM, "media_too_large"),
     errors.MediaError: ErrorRow(502, _UPSTREAM, "reading_media_failed"),
     errors.ModerationError: ErrorRow(502, _UPSTREAM, "moderation_failed"),
     errors.ConfigError: ErrorRow(500, _SERVER, "configuration_error"),
