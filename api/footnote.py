@@ -26,6 +26,7 @@ from rag.answering.reranked import RerankedRetriever
 from rag.contracts import Retriever
 from rag.errors import (
     CollectionError,
+    CollectionExistsError,
     CollectionNotFoundError,
     ConfigError,
     DocumentNotFoundError,
@@ -440,7 +441,10 @@ class Footnote:
     async def _writable(self, name: str) -> Collection:
         if name in self.collections():
             return self.collection(name)
-        return await self.create_collection(name)
+        try:
+            return await self.create_collection(name)
+        except CollectionExistsError:  # made meanwhile, by another ingest
+            return self.collection(name)
 
     async def _spending(self, name: str | None, *, counts_reuse: bool = True) -> Spending:
         """Return the price and the limit of one command; ``name`` is None where the collection is made anew."""

@@ -73,16 +73,21 @@ async def test_a_killed_ingest_goes_on_where_it_was(tmp_path: Path, upstream: Up
     assert paid <= n_chunks + IN_FLIGHT
 
 
-async def test_a_second_ingest_at_the_same_time_is_told_who_writes(tmp_path: Path, upstream: Upstream) -> None:
+@pytest.mark.parametrize("n_calls", [1, 2], ids=["the collection is being made", "texts are being embedded"])
+async def test_a_second_ingest_at_the_same_time_is_told_who_writes(
+    tmp_path: Path, upstream: Upstream, n_calls: int
+) -> None:
     write_documents(tmp_path / "docs")
     environ = environ_of(upstream, tmp_path / "library")
-    upstream.always("embeddings", Fault(delay_s=0.2))
+    upstream.always("embeddings", Fault(delay_s=3))
     command = [sys.executable, "-m", "api.cli.main", "ingest", str(tmp_path / "docs"), "--quiet"]
     first = subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        assert await asyncio.to_thread(upstream.wait_until, lambda: len(upstream.calls("embeddings")) > 1, timeout_s=30)
+        assert await asyncio.to_thread(
+            upstream.wait_until, lambda: len(upstream.calls("embeddings")) >= n_calls, timeout_s=30
+        )
         second = await asyncio.to_thread(
             subprocess.run, command, cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True
         )
