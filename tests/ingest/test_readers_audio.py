@@ -11,6 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ingest.readers import read
 from ingest.readers.media import Media, ServedKind
@@ -243,6 +245,29 @@ def test_what_follows_a_damaged_stretch_keeps_its_time() -> None:
     (medium,) = wanted("talk.m4a", bytes(m4a))
     (start_s,) = [start for start, _, word in words_in(decoded(medium.data)) if word == "garlic"]
     assert start_s == pytest.approx(8.8, abs=0.15)
+
+
+SEEDS = [
+    encoded(TALK, container, codec)
+    for container, codec in (("mp3", "libmp3lame"), ("ipod", "aac"), ("ogg", "libopus"), ("webm", "libopus"))
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(SEEDS), st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=60)), min_size=1, max_size=8))
+def test_a_recording_with_anything_in_it_is_read_or_said_to_be_unreadable(
+    seed: bytes, patches: list[tuple[float, bytes]]
+) -> None:
+    data = bytearray(seed)
+    for place, patch in patches:
+        start = int(place**3 * len(data))  # more of them in the headers
+        data[start : start + len(patch) + 1] = patch
+    said = ""
+    try:
+        document("a.mp3", bytes(data), Media([ServedKind("speech", "whisper-x", LIMITS)]))
+    except DocumentReadError as error:
+        said = str(error)
+    assert "the audio reader failed with" not in said  # that is for what nobody thought of
 
 
 def test_a_playlist_that_names_other_files_opens_none(tmp_path: Path) -> None:
