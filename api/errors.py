@@ -53,7 +53,6 @@ TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.EmbeddingError: ErrorRow(502, _UPSTREAM, "embedding_failed"),
     errors.GenerationError: ErrorRow(502, _UPSTREAM, "generation_failed"),
     errors.RerankError: ErrorRow(502, _UPSTREAM, "rerank_failed"),
-    errors.MediaSizeError: ErrorRow(422, _REQUEST, "medium_too_large"),
     errors.MediaRefusedError: ErrorRow(422, _REQUEST, "media_refused"),
     errors.MediaSizeError: ErrorRow(502, _UPSTREAM, "media_too_large"),
     errors.MediaError: ErrorRow(502, _UPSTREAM, "reading_media_failed"),
