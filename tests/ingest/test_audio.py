@@ -279,7 +279,7 @@ async def test_a_dry_run_counts_the_minutes_and_asks_nobody(
     report = await ingest(footnote, folder)
     assert [(count.kind, count.n_read) for count in planned.report.media] == [("speech", 4)]
     assert planned.report.media[0].usage.seconds == pytest.approx(report.media[0].usage.seconds)
-    assert planned.cost == report.cost
+    assert planned.cost == pytest.approx(report.cost)
 
 
 async def test_the_limit_on_the_cost_stops_before_the_part_that_would_exceed_it(
