@@ -11,15 +11,14 @@ may be deleted at any time: pages are then fetched anew.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from index.database import Database
+from index.files import write_whole
 from ingest.sources import Found
 from ingest.web.urls import host_of, path_of
 
@@ -112,7 +111,8 @@ class Mirror:
         file = f"{_folder_name(host_of(url))}/{_file_name(url, sha256)}{ending}"
         page = MirroredPage(url, file, sha256, len(body), content_type, final_url, etag, last_modified, time.time())
         if known is None or known.file != file:
-            _write_whole(self._folder / file, body)
+            (self._folder / file).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._folder / file, body)
         with self._database().writing() as connection:
             connection.execute(
                 f"INSERT OR REPLACE INTO pages ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -195,17 +195,3 @@ def _file_name(url: str, sha256: str) -> str:
     """Return a name that a person can place, that no other address has, and that changes with the bytes."""
     stem = re.sub(r"[^A-Za-z0-9-]+", "-", path_of(url).rpartition(".")[0] or path_of(url)).strip("-")[-40:] or "index"
     return f"{stem}-{hashlib.sha256(url.encode()).hexdigest()[:12]}-{sha256[:16]}"
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
