@@ -6,8 +6,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -50,19 +49,6 @@ def environ(upstream: Upstream) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-async def opened(tmp_path: Path, environ: dict[str, str]) -> AsyncIterator[OpenFootnote]:
-    """Open a Footnote with a speech model that hears tones as words, at a price: ``opened(audio__language="en")``."""
-    async with AsyncExitStack() as stack:
-
-        def open_footnote(library: str = "library", **overrides: Any) -> Footnote:
-            footnote = Footnote.open(tmp_path / library, environ=environ, **overrides)
-            stack.push_async_callback(footnote.aclose)
-            return footnote
-
-        yield open_footnote
-
-
 async def ingest(footnote: Footnote, folder: Path, **options: Any) -> IngestReport:
     (report,) = await footnote.ingest(folder, **options)
     return report
@@ -82,9 +68,9 @@ def words_of(footnote: Footnote, document_id: str) -> list[str]:
     return footnote.document(document_id).text.split()
 
 
-async def test_a_citation_into_a_recording_carries_the_time(folder: Path, opened: OpenFootnote) -> None:
+async def test_a_citation_into_a_recording_carries_the_time(folder: Path, footnote_with: OpenFootnote) -> None:
     (folder / "talk.wav").write_bytes(wav(spoken("tea", 0.5, "coffee", 65.0, "garlic")))
-    footnote = opened()
+    footnote = footnote_with()
     file = only(await ingest(footnote, folder))
     assert (file.state, file.n_pages) == ("indexed", 3)
     assert "00:00:32 of it is silent, and was not sent" in file.warnings
@@ -96,10 +82,10 @@ async def test_a_citation_into_a_recording_carries_the_time(folder: Path, opened
 
 
 async def test_a_long_recording_is_sent_in_parts_that_are_the_whole(
-    folder: Path, opened: OpenFootnote, upstream: Upstream
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream
 ) -> None:
     (folder / "talk.flac").write_bytes(encoded(LONG, "flac", "flac"))
-    footnote = opened()
+    footnote = footnote_with()
     report = await ingest(footnote, folder)
     sent = [decoded(upload.data) for upload in upstream.uploads()]
     assert len(sent) == 3
@@ -117,10 +103,10 @@ async def test_a_long_recording_is_sent_in_parts_that_are_the_whole(
 
 
 async def test_a_rename_a_copy_new_tags_and_a_rebuild_send_nothing_again(
-    folder: Path, opened: OpenFootnote, upstream: Upstream
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream
 ) -> None:
     (folder / "a.mp3").write_bytes(encoded(LONG, "mp3", "libmp3lame"))
-    footnote = opened()
+    footnote = footnote_with()
     await ingest(footnote, folder)
     (folder / "a.mp3").rename(folder / "b.mp3")
     (folder / "copy.mp3").write_bytes((folder / "b.mp3").read_bytes())
@@ -135,7 +121,7 @@ async def test_a_rename_a_copy_new_tags_and_a_rebuild_send_nothing_again(
 
 
 async def test_a_killed_run_keeps_the_parts_it_has_heard(
-    folder: Path, tmp_path: Path, opened: OpenFootnote, environ: dict[str, str], upstream: Upstream
+    folder: Path, tmp_path: Path, footnote_with: OpenFootnote, environ: dict[str, str], upstream: Upstream
 ) -> None:
     (folder / "talk.wav").write_bytes(wav(LONG))
     upstream.script("audio", None)
@@ -152,18 +138,18 @@ async def test_a_killed_run_keeps_the_parts_it_has_heard(
     killed.kill()
     await killed.wait()
     upstream.always("audio", Fault())
-    report = await ingest(opened(), folder)
+    report = await ingest(footnote_with(), folder)
     (count,) = report.media
     assert (count.n_known, count.n_read) == (1, 2)
     assert set(upstream.heard.values()) == {1}
 
 
 async def test_other_parts_are_not_mixed_with_those_that_are_known(
-    folder: Path, opened: OpenFootnote, upstream: Upstream
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream
 ) -> None:
     (folder / "talk.wav").write_bytes(wav(LONG))
-    await ingest(opened(), folder)
-    footnote = opened(audio__part_seconds=12)
+    await ingest(footnote_with(), folder)
+    footnote = footnote_with(audio__part_seconds=12)
     await ingest(footnote, folder, rebuild=True)
     assert len(upstream.heard) > 3 + 3
     assert words_of(footnote, "talk.wav") == [WORDS[n % len(WORDS)] for n in range(N_WORDS)]
@@ -171,11 +157,11 @@ async def test_other_parts_are_not_mixed_with_those_that_are_known(
 
 
 async def test_a_model_that_tells_no_times_gets_shorter_parts_whose_times_are_told(
-    folder: Path, opened: OpenFootnote, upstream: Upstream, environ: dict[str, str]
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream, environ: dict[str, str]
 ) -> None:
     (folder / "talk.wav").write_bytes(wav(np.concatenate([LONG, LONG])))
     del environ["RAG_AUDIO_PART_SECONDS"]
-    footnote = opened(audio__model="gpt-4o-transcribe")
+    footnote = footnote_with(audio__model="gpt-4o-transcribe")
     await ingest(footnote, folder)
     assert len(upstream.uploads()) == 2
     assert "response_format" not in upstream.uploads()[0].fields
@@ -184,17 +170,17 @@ async def test_a_model_that_tells_no_times_gets_shorter_parts_whose_times_are_to
     assert "00:00:40" <= second.label <= "00:01:00"
 
 
-async def test_speakers_are_told_apart(folder: Path, opened: OpenFootnote, upstream: Upstream) -> None:
+async def test_speakers_are_told_apart(folder: Path, footnote_with: OpenFootnote, upstream: Upstream) -> None:
     (folder / "talk.wav").write_bytes(wav(spoken("tea", 1.0, "milk")))
     upstream.hear = lambda upload: (Said(0.0, 0.4, "Tea?", "A"), Said(1.4, 1.8, "Milk.", "B"))
-    footnote = opened(audio__model="gpt-4o-transcribe-diarize")
+    footnote = footnote_with(audio__model="gpt-4o-transcribe-diarize")
     await ingest(footnote, folder)
     assert footnote.document("talk.wav").text == "A: Tea?\n\nB: Milk."
     assert upstream.uploads()[0].fields["chunking_strategy"] == "auto"
 
 
 async def test_what_the_model_made_up_in_a_silence_is_left_out_with_a_warning(
-    folder: Path, opened: OpenFootnote, upstream: Upstream
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream
 ) -> None:
     (folder / "talk.wav").write_bytes(wav(spoken("tea", 9.0)))
 
@@ -202,7 +188,7 @@ async def test_what_the_model_made_up_in_a_silence_is_left_out_with_a_warning(
         return [*hear(upload), Said(5.0, 9.0, "Thanks for watching!", no_speech_prob=0.9, avg_logprob=-1.2)]
 
     upstream.hear = imagine
-    footnote = opened()
+    footnote = footnote_with()
     file = only(await ingest(footnote, folder))
     assert footnote.document("talk.wav").text == "tea"
     assert "from 00:00:00 on: 1 of 2 segments were left out: the model takes them for silence" in file.warnings
@@ -212,15 +198,15 @@ async def test_what_the_model_made_up_in_a_silence_is_left_out_with_a_warning(
 
 
 async def test_without_anybody_a_recording_is_empty_with_advice_and_is_heard_as_soon_as_somebody_can(
-    folder: Path, opened: OpenFootnote, upstream: Upstream
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream
 ) -> None:
     (folder / "talk.wav").write_bytes(wav(spoken("tea")))
-    file = only(await ingest(opened(audio__provider="off"), folder))
+    file = only(await ingest(footnote_with(audio__provider="off"), folder))
     assert file.state == "empty"
     assert "audio.provider" in file.reason
     assert upstream.calls("audio") == []
-    assert only(await ingest(opened(), folder)).state == "indexed"
-    assert only(await ingest(opened(), folder)).state == "unchanged"
+    assert only(await ingest(footnote_with(), folder)).state == "indexed"
+    assert only(await ingest(footnote_with(), folder)).state == "unchanged"
 
 
 async def test_a_key_alone_sends_no_recording_to_anybody(folder: Path, tmp_path: Path, upstream: Upstream) -> None:
@@ -231,37 +217,39 @@ async def test_a_key_alone_sends_no_recording_to_anybody(folder: Path, tmp_path:
     assert upstream.calls("audio") == []
 
 
-async def test_silence_is_empty_and_sent_to_nobody(folder: Path, opened: OpenFootnote, upstream: Upstream) -> None:
+async def test_silence_is_empty_and_sent_to_nobody(
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream
+) -> None:
     (folder / "talk.wav").write_bytes(wav(spoken(30.0)))
-    file = only(await ingest(opened(), folder))
+    file = only(await ingest(footnote_with(), folder))
     assert (file.state, file.reason) == ("empty", "no text: it is silent")
     assert upstream.calls("audio") == []
 
 
 async def test_music_in_which_nothing_is_said_is_empty_and_remembered(
-    folder: Path, opened: OpenFootnote, upstream: Upstream
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream
 ) -> None:
     (folder / "music.wav").write_bytes(wav(spoken("tea")))
     upstream.hear = lambda upload: ()
-    file = only(await ingest(opened(), folder))
+    file = only(await ingest(footnote_with(), folder))
     assert (file.state, file.reason) == ("empty", "no text: nothing is said in it, as far as whisper-x hears")
-    await ingest(opened(), folder, rebuild=True)
+    await ingest(footnote_with(), folder, rebuild=True)
     assert set(upstream.heard.values()) == {1}
 
 
 async def test_a_limit_that_the_endpoint_keeps_fails_the_file_until_a_setting_cuts_it_shorter(
-    folder: Path, opened: OpenFootnote, upstream: Upstream
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream
 ) -> None:
     (folder / "a.wav").write_bytes(wav(spoken("tea")))
     (folder / "b.wav").write_bytes(wav(LONG))
     upstream.script("audio", None)
     upstream.always("audio", Fault(status=413, body=error_body(413, message="Request Entity Too Large")))
-    report = await ingest(opened(audio__concurrency=1), folder)
+    report = await ingest(footnote_with(audio__concurrency=1), folder)
     states = {file.path: (file.state, file.retriable) for file in report.files}
     assert states == {"a.wav": ("indexed", False), "b.wav": ("failed", True)}
     assert "audio.part_seconds" in report.failed[0].reason
     upstream.always("audio", Fault())
-    report = await ingest(opened(audio__part_seconds=10), folder)
+    report = await ingest(footnote_with(audio__part_seconds=10), folder)
     assert {file.path: file.state for file in report.files} == {"a.wav": "unchanged", "b.wav": "indexed"}
 
 
@@ -269,11 +257,11 @@ async def test_a_limit_that_the_endpoint_keeps_fails_the_file_until_a_setting_cu
 
 
 async def test_a_dry_run_counts_the_minutes_and_asks_nobody(
-    folder: Path, opened: OpenFootnote, upstream: Upstream
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream
 ) -> None:
     (folder / "a.wav").write_bytes(wav(LONG))
     (folder / "b.mp3").write_bytes(encoded(spoken("tea", 2.0, "milk"), "mp3", "libmp3lame"))
-    footnote = opened()
+    footnote = footnote_with()
     planned = await estimate(footnote, folder)
     assert upstream.calls("audio") == []
     report = await ingest(footnote, folder)
@@ -283,24 +271,24 @@ async def test_a_dry_run_counts_the_minutes_and_asks_nobody(
 
 
 async def test_the_limit_on_the_cost_stops_before_the_part_that_would_exceed_it(
-    folder: Path, opened: OpenFootnote, upstream: Upstream
+    folder: Path, footnote_with: OpenFootnote, upstream: Upstream
 ) -> None:
     (folder / "talk.wav").write_bytes(wav(LONG))
-    report = await ingest(opened(audio__concurrency=1, ingest__max_cost=0.25), folder)
+    report = await ingest(footnote_with(audio__concurrency=1, ingest__max_cost=0.25), folder)
     assert "the limit of 0.25 USD would be exceeded" in report.stopped
     assert len(upstream.calls("audio")) == 1
-    assert only(await ingest(opened(), folder)).state == "indexed"
+    assert only(await ingest(footnote_with(), folder)).state == "indexed"
     assert set(upstream.heard.values()) == {1}
 
 
 # --- who
 
 
-async def test_doctor_says_who_transcribes(opened: OpenFootnote, upstream: Upstream) -> None:
-    said = {finding.subject: finding async for finding in examine(opened())}
+async def test_doctor_says_who_transcribes(footnote_with: OpenFootnote, upstream: Upstream) -> None:
+    said = {finding.subject: finding async for finding in examine(footnote_with())}
     assert said["audio"].level == "ok"
     assert said["audio"].found.startswith(f"whisper-x at {upstream.base_url} answers")
-    said = {finding.subject: finding async for finding in examine(opened(audio__provider="off"))}
+    said = {finding.subject: finding async for finding in examine(footnote_with(audio__provider="off"))}
     assert said["audio"].found == "nobody (audio.provider is 'off')"
 
 

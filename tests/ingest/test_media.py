@@ -7,8 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +43,7 @@ def environ(upstream: Upstream) -> dict[str, str]:
 
 
 @pytest.fixture
-async def opened(tmp_path: Path, environ: dict[str, str]) -> AsyncIterator[OpenFootnote]:
-    """Open a Footnote whose embeddings cost nothing: ``opened(ocr__provider="off")``."""
-    async with AsyncExitStack() as stack:
-
-        def open_footnote(library: str = "library", **overrides: Any) -> Footnote:
-            footnote = Footnote.open(tmp_path / library, environ=environ, **overrides)
-            stack.push_async_callback(footnote.aclose)
-            return footnote
-
-        yield open_footnote
-
-
-@pytest.fixture
-def seeing(opened: OpenFootnote, upstream: Upstream) -> OpenFootnote:
+def seeing(footnote_with: OpenFootnote, upstream: Upstream) -> OpenFootnote:
     """Open a Footnote with a vision model that says what the picture holds, at a price."""
 
     def answer(request: dict[str, Any]) -> str:
@@ -69,7 +55,7 @@ def seeing(opened: OpenFootnote, upstream: Upstream) -> OpenFootnote:
 
     def open_footnote(library: str = "library", **overrides: Any) -> Footnote:
         named = {"vision__base_url": upstream.base_url, "vision__model": "eye", "vision__input_per_million": 100.0}
-        return opened(library, **{**named, "vision__output_per_million": 1000.0, **overrides})
+        return footnote_with(library, **{**named, "vision__output_per_million": 1000.0, **overrides})
 
     return open_footnote
 
@@ -102,10 +88,10 @@ def scan(*texts: str | None) -> bytes:
 
 
 async def test_scanned_pages_are_read_and_a_citation_says_by_whom(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
+    folder: Path, footnote_with: OpenFootnote, tesseract: Tesseract
 ) -> None:
     (folder / "old.pdf").write_bytes(scan_bytes(["A typed first page, long enough.", picture_bytes(HARBOUR)]))
-    footnote = opened()
+    footnote = footnote_with()
     file = only(await ingest(footnote, folder))
     assert (file.state, file.warnings) == ("indexed", ("1 of 2 pages were read by OCR (tesseract 5.9.0 (eng))",))
     document = footnote.document("old.pdf")
@@ -115,10 +101,10 @@ async def test_scanned_pages_are_read_and_a_citation_says_by_whom(
 
 
 async def test_a_rename_a_copy_and_a_rebuild_read_nothing_again(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
+    folder: Path, footnote_with: OpenFootnote, tesseract: Tesseract
 ) -> None:
     (folder / "a.pdf").write_bytes(scan(HARBOUR, LIGHTHOUSE))
-    footnote = opened()
+    footnote = footnote_with()
     await ingest(footnote, folder)
     (folder / "a.pdf").rename(folder / "b.pdf")
     (folder / "copy.pdf").write_bytes((folder / "b.pdf").read_bytes())
@@ -132,10 +118,10 @@ async def test_a_rename_a_copy_and_a_rebuild_read_nothing_again(
 
 
 async def test_of_a_changed_file_only_the_new_page_is_read(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
+    folder: Path, footnote_with: OpenFootnote, tesseract: Tesseract
 ) -> None:
     (folder / "a.pdf").write_bytes(scan(HARBOUR, LIGHTHOUSE))
-    footnote = opened()
+    footnote = footnote_with()
     await ingest(footnote, folder)
     (folder / "a.pdf").write_bytes(scan(HARBOUR, MARKET, LIGHTHOUSE))
     await ingest(footnote, folder)
@@ -144,25 +130,25 @@ async def test_of_a_changed_file_only_the_new_page_is_read(
 
 
 async def test_without_anybody_to_read_it_a_scan_is_empty_with_advice_and_is_read_as_soon_as_somebody_can(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
+    folder: Path, footnote_with: OpenFootnote, tesseract: Tesseract
 ) -> None:
     (folder / "a.pdf").write_bytes(scan(HARBOUR))
     (folder / "b.png").write_bytes(picture_bytes(LIGHTHOUSE, format="PNG"))
     (folder / "typed.pdf").write_bytes(pdf_bytes([["A page with words in it."]]))
-    report = await ingest(opened(ocr__provider="off"), folder)
+    report = await ingest(footnote_with(ocr__provider="off"), folder)
     assert {file.path: file.state for file in report.files} == {
         "a.pdf": "empty",
         "b.png": "empty",
         "typed.pdf": "indexed",
     }
     assert all("install Tesseract" in file.reason for file in report.files if file.state == "empty")
-    report = await ingest(opened(), folder)
+    report = await ingest(footnote_with(), folder)
     assert {file.path: file.state for file in report.files} == {
         "a.pdf": "indexed",
         "b.png": "indexed",
         "typed.pdf": "unchanged",
     }
-    assert only_changed(await ingest(opened(), folder)) == []
+    assert only_changed(await ingest(footnote_with(), folder)) == []
 
 
 def only_changed(report: IngestReport) -> list[str]:
@@ -170,7 +156,7 @@ def only_changed(report: IngestReport) -> list[str]:
 
 
 async def test_a_killed_run_keeps_the_pages_it_has_read(
-    folder: Path, tmp_path: Path, opened: OpenFootnote, tesseract: Tesseract, environ: dict[str, str]
+    folder: Path, tmp_path: Path, footnote_with: OpenFootnote, tesseract: Tesseract, environ: dict[str, str]
 ) -> None:
     n_at_once = len(os.sched_getaffinity(0))
     n_pages = n_at_once + 3
@@ -186,7 +172,7 @@ async def test_a_killed_run_keeps_the_pages_it_has_read(
         await asyncio.sleep(0.02)
     killed.kill()
     await killed.wait()
-    report = await ingest(opened(), folder)
+    report = await ingest(footnote_with(), folder)
     (count,) = report.media
     assert count.n_read + count.n_known == n_pages
     assert count.n_known >= 1  # one more was begun than can be under way
@@ -196,10 +182,10 @@ async def test_a_killed_run_keeps_the_pages_it_has_read(
 
 
 async def test_a_picture_without_text_is_empty_and_says_what_would_help(
-    folder: Path, opened: OpenFootnote, tesseract: Tesseract
+    folder: Path, footnote_with: OpenFootnote, tesseract: Tesseract
 ) -> None:
     (folder / "photo.png").write_bytes(noise())
-    file = only(await ingest(opened(), folder))
+    file = only(await ingest(footnote_with(), folder))
     assert file.state == "empty"
     assert re.search(r"no text was found in it by tesseract 5.9.0 .eng.; a vision model could describe it", file.reason)
 
@@ -335,8 +321,8 @@ async def test_the_limit_on_the_cost_stops_before_the_page_that_would_exceed_it(
     assert set(upstream.seen.values()) == {1}
 
 
-async def test_a_limit_needs_to_know_the_price(folder: Path, opened: OpenFootnote, upstream: Upstream) -> None:
-    footnote = opened(vision__base_url=upstream.base_url, vision__model="eye", ingest__max_cost=1.0)
+async def test_a_limit_needs_to_know_the_price(folder: Path, footnote_with: OpenFootnote, upstream: Upstream) -> None:
+    footnote = footnote_with(vision__base_url=upstream.base_url, vision__model="eye", ingest__max_cost=1.0)
     with pytest.raises(ConfigError, match="the price of eye, which reads pages, pictures or recordings, is not known"):
         await footnote.ingest(folder)
 
@@ -357,12 +343,12 @@ async def test_the_cache_shows_what_was_read_and_what_that_saved(
 
 
 async def test_doctor_says_who_reads(
-    seeing: OpenFootnote, opened: OpenFootnote, upstream: Upstream, tesseract: Tesseract
+    seeing: OpenFootnote, footnote_with: OpenFootnote, upstream: Upstream, tesseract: Tesseract
 ) -> None:
     upstream.reply = lambda request: "A grey square."
     found = {finding.subject: finding async for finding in examine(seeing())}
     assert found["scanned pages"].found == "read by tesseract 5.9.0 (eng)"
     assert found["vision"].found.startswith(f"eye at {upstream.base_url} answers (3 words about a grey square")
-    alone = {finding.subject: finding async for finding in examine(opened(ocr__provider="off"), offline=True)}
+    alone = {finding.subject: finding async for finding in examine(footnote_with(ocr__provider="off"), offline=True)}
     assert alone["scanned pages"].found == "read by nobody (ocr.provider is 'off')"
     assert "RAG_VISION_MODEL" in alone["vision"].advice
