@@ -146,8 +146,13 @@ class MediaTexts:
         key = (self._readers[want.kind].profile.identity, want.medium.address)
         if key not in self._under_way:
             self._under_way[key] = asyncio.create_task(self._read(want))
-            self._under_way[key].add_done_callback(lambda task: self._under_way.pop(key, None))
+            self._under_way[key].add_done_callback(lambda task: self._ended(key, task))
         return await asyncio.shield(self._under_way[key])
+
+    def _ended(self, key: tuple[str, bytes], task: asyncio.Task[MediaText]) -> None:
+        self._under_way.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # heard by who waits; where nobody does any more, the run has failed of something else
 
     async def _read(self, want: Want) -> MediaText:
         assert want.medium is not None
