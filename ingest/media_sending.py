@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 from ingest.pacing import Pacer, Ticket
+from ingest.patience import is_over, tell
 from ingest.refusals import Refusal, refusal_of
-from ingest.sending import FIRST_PATIENCE_S, trouble
 from ingest.turns import Turns
 from rag.contracts import MediaReader
-from rag.errors import EndpointUnreachableError, MediaError, MediaRefusedError, MediaSizeError
+from rag.errors import MediaError, MediaRefusedError, MediaSizeError
 from rag.types import MediaText, Medium
 
 __all__ = ["MediaStoppedError", "PacedMedia", "UnsureRefusalError"]
@@ -81,20 +81,12 @@ class PacedMedia:
 
     def _note(self, error: MediaError, refusal: Refusal, ticket: Ticket) -> bool:
         """Tell the pacer, and give up where there is no hope; return whether the same may be read later."""
-        if refusal.kind == "rate":
-            self._pacer.refuse(ticket, retry_after_s=refusal.retry_after_s)
-        elif refusal.kind == "trouble":
-            self._pacer.fail(ticket, trouble(error), retry_after_s=refusal.retry_after_s)
-        else:
-            self._pacer.end(ticket)
+        if not tell(self._pacer, ticket, error, refusal):
             if refusal.kind == "hopeless":
                 self._give_up(MediaStoppedError(str(error)), error)
             return False
-        patience_s = self._reader.profile.patience_s
-        if not self.has_read and isinstance(error.__cause__, EndpointUnreachableError):
-            patience_s = min(patience_s, FIRST_PATIENCE_S)
-        troubled_s = self._pacer.troubled_s
-        if troubled_s >= patience_s or troubled_s + (refusal.retry_after_s or 0) > patience_s:
+        troubled_s, patience_s = self._pacer.troubled_s, self._reader.profile.patience_s
+        if is_over(troubled_s, error, refusal, patience_s=patience_s, has_succeeded=self.has_read):
             said = f"{self._reader.profile.title} has answered nothing for {troubled_s:.0f} s, the last error: {error}"
             self._give_up(MediaError(said), error)
         return True

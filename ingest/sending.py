@@ -7,16 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ingest.pacing import Pacer, Ticket
+from ingest.patience import is_over, tell
 from ingest.refusals import Refusal, refusal_of
 from ingest.turns import Turns
 from rag.contracts import Embedder
-from rag.errors import EmbeddingError, EndpointTimeoutError, EndpointUnreachableError, RagError
+from rag.errors import EmbeddingError
 from rag.types import EmbeddingLimits, Embeddings
 
-__all__ = ["FIRST_PATIENCE_S", "EmbeddingStatus", "EmbeddingStoppedError", "PacedSender", "trouble"]
+__all__ = ["EmbeddingStatus", "EmbeddingStoppedError", "PacedSender"]
 
-FIRST_PATIENCE_S = 30.0
-"""Patience with an address where nobody has answered yet: it is more likely wrong than busy."""
 MAX_BAD_TEXTS_IN_A_ROW = 50
 MAX_BAD_TEXTS_AT_FIRST = 5
 """Texts that may fail, each alone, before the endpoint is thought to refuse everything; fewer where none succeeded."""
@@ -111,21 +110,13 @@ class PacedSender:
 
     def _note(self, error: EmbeddingError, refusal: Refusal, ticket: Ticket) -> bool:
         """Tell the pacer, and stop where there is no hope; return whether the same request may succeed later."""
-        if refusal.kind == "rate":
-            self._pacer.refuse(ticket, retry_after_s=refusal.retry_after_s)
-        elif refusal.kind == "trouble":
-            self._pacer.fail(ticket, trouble(error), retry_after_s=refusal.retry_after_s)
-        else:
-            self._pacer.end(ticket)
+        if not tell(self._pacer, ticket, error, refusal):
             if refusal.kind == "hopeless":
                 self._stop(str(error), error)
                 self._raise_if_stopped()
             return False
-        patience_s = self._patience_s
-        if self.n_succeeded == 0 and isinstance(error.__cause__, EndpointUnreachableError):
-            patience_s = min(patience_s, FIRST_PATIENCE_S)
         troubled_s = self._pacer.troubled_s
-        if troubled_s >= patience_s or troubled_s + (refusal.retry_after_s or 0) > patience_s:
+        if is_over(troubled_s, error, refusal, patience_s=self._patience_s, has_succeeded=self.n_succeeded > 0):
             self._lose_patience(error, troubled_s, refusal.retry_after_s)
             self._raise_if_stopped()
         return True
@@ -149,12 +140,3 @@ class PacedSender:
     def _raise_if_stopped(self) -> None:
         if self.stopped is not None:
             raise EmbeddingStoppedError(str(self.stopped)) from self.stopped.__cause__
-
-
-def trouble(error: RagError) -> str:
-    """Return the reason for a pause in a few words."""
-    if isinstance(error.__cause__, EndpointUnreachableError):
-        return "out of reach"
-    if isinstance(error.__cause__, EndpointTimeoutError):
-        return "does not answer in time"
-    return f"failing (status {getattr(error.__cause__, 'status', None)})"
