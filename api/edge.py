@@ -24,7 +24,7 @@ MAX_JSON_BYTES = 4 * 1024 * 1024
 """A question with a long history is some 100 KB; what is larger is no question."""
 _MULTIPART_OVERHEAD_BYTES = 1024 * 1024
 
-_UPLOAD_PATH = re.compile(r"/collections/[^/]+/documents")
+_UPLOAD_PATH = re.compile(r"/collections/[^/]+/(documents|import)")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shutil
-import threading
-from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from api.wiring import Wiring
-from index.cache import CacheSurvey, Imported, export_cache, import_cache, prune_cache, survey
+from api.shelf import REBUILDING, Shelf
 from index.collection import Collection
-from index.library import Library
-from index.records import CollectionStatus, DocumentInfo, LedgerEntry, RepairReport
 from index.retriever import VECTOR_WEIGHT, HybridRetriever
 from rag.answering.answer import Answerer, AnswerSettings
 from rag.answering.reranked import RerankedRetriever
@@ -33,8 +25,7 @@ from rag.errors import (
     IndexMismatchError,
 )
 from rag.local.embedder import LocalEmbedder
-from rag.settings import Settings, load_settings
-from rag.types import Answer, AnswerEvent, Document, GenerationSettings, Hit, Retrieval, Turn
+from rag.types import Answer, AnswerEvent, GenerationSettings, Hit, Retrieval, Turn
 
 if TYPE_CHECKING:
     from ingest.batch_report import BatchProgress, BatchReport, BatchRun
@@ -51,152 +42,16 @@ _LOG = logging.getLogger(__name__)
 # The readers and the chunker are imported by the first ingest: a question is answered sooner without them.
 
 
-_REBUILDING = ".rebuild"
-"""What the name of a collection that is being made anew ends in, until it takes the place of the old one."""
-
-
 def _is_set(stop: asyncio.Event | None) -> bool:
     return stop is not None and stop.is_set()
 
 
-class Footnote:
+class Footnote(Shelf):
     """What the command, the service, scripts and notebooks hold. Made by ``Footnote.open``; close it with ``aclose``.
 
     Collections are named; None is ``settings.collection``. All methods may be used at the same time from one event
     loop. Errors are RagErrors.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.wiring = Wiring(settings)
-        self._library: Library | None = None
-        self._collections: dict[str, Collection] = {}
-        self._opening = threading.Lock()
-        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-
-    @classmethod
-    def open(
-        cls,
-        library: Path | str | None = None,
-        *,
-        environ: Mapping[str, str] | None = None,
-        file: Path | None = None,
-        **overrides: Any,
-    ) -> Footnote:
-        """Read the settings and return a Footnote; no model is loaded and nothing is written yet.
-
-        ``library`` is the folder that holds the collections. ``overrides`` are settings by name with two underscores
-        for the dot: ``retrieval__k=5``.
-        """
-        flags = {name.replace("__", "."): value for name, value in overrides.items()}
-        if library is not None:
-            flags["library"] = library
-        return cls(load_settings(os.environ if environ is None else environ, file=file, overrides=flags))
-
-    async def __aenter__(self) -> Footnote:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close connections, models and collections."""
-        await self.wiring.aclose()
-        with self._opening:
-            self._collections.clear()
-            if self._library is not None:
-                self._library.close()
-                self._library = None
-
-    # --- collections
-
-    @property
-    def library(self) -> Library:
-        """The library on disk. Raises CollectionNotFoundError where there is none yet."""
-        return self._open_library(create=False)
-
-    def _open_library(self, *, create: bool) -> Library:
-        with self._opening:
-            if self._library is None:
-                self._library = Library.open(self.settings.library, create=create)
-            return self._library
-
-    def collection(self, name: str | None = None) -> Collection:
-        """Return an open collection; raises CollectionNotFoundError with what to run."""
-        name = name or self.settings.collection
-        library = self.library
-        with self._opening:
-            known = self._collections.get(name)
-            if known is None or not known.is_in_place:  # deleted or rebuilt, perhaps by another process
-                try:
-                    self._collections[name] = library.open_collection(name)
-                except CollectionNotFoundError as error:
-                    raise CollectionNotFoundError(f"{error}; make it with: rag ingest FOLDER -c {name}") from error
-            return self._collections[name]
-
-    def collections(self) -> list[str]:
-        """Return the names of the collections, sorted."""
-        if not (self.settings.library / "vectors.db").exists():
-            return []
-        return [name for name in self.library.collections() if not name.endswith(_REBUILDING)]
-
-    async def create_collection(self, name: str) -> Collection:
-        """Make an empty collection with the models and chunk size of the settings."""
-        if name.endswith(_REBUILDING):
-            raise ConfigError(f"names that end in {_REBUILDING!r} are kept for rebuilding; choose another")
-        return await self._create(name)
-
-    async def _create(self, name: str) -> Collection:
-        there = (self.settings.library / "vectors.db").exists()
-        config = await self.wiring.new_config(self.library.vectors.spaces() if there else ())
-        library = await asyncio.to_thread(self._open_library, create=True)
-        await asyncio.to_thread(library.create, name, config)
-        return self.collection(name)
-
-    def delete_collection(self, name: str) -> None:
-        """Delete a collection and its uploads. Its vectors stay in the library, so making it again costs nothing."""
-        uploads = self._uploads(self.collection(name).name)
-        self.library.delete(name)
-        shutil.rmtree(uploads, ignore_errors=True)
-
-    def status(self, name: str | None = None) -> CollectionStatus:
-        """Return what a collection holds, and whether its parts agree."""
-        return self.collection(name).status()
-
-    def check(self, name: str | None = None, *, deep: bool = True) -> list[str]:
-        """Compare every entry, document, vector and keyword of a collection; return the problems in words.
-
-        Without ``deep`` ledger and documents are compared, and a sample of the vectors looked for; nothing changes.
-        """
-        return self.collection(name).check(deep=deep)
-
-    def repair(self, name: str | None = None) -> RepairReport:
-        """Mend what can be mended of a collection, and say exactly what was done and what the next ingest has to read.
-
-        What is damaged is taken out of the search, what is whole goes on answering. Where vectors are damaged, all
-        collections are mended, for they share them. Raises CollectionLockedError while somebody is writing.
-        """
-        report = self.library.repair(self.collection(name).name)
-        return replace(report, waiting={str(self._folder_of(key)): of for key, of in report.waiting.items()})
-
-    def _folder_of(self, root: str) -> Path | str:
-        from ingest.roots import folder_of
-
-        return folder_of(root, library=self.library.folder)
-
-    def ledger(self, name: str | None = None) -> dict[str, LedgerEntry]:
-        """Return what became of every input path, by path."""
-        return self.collection(name).ledger()
-
-    def documents(self, name: str | None = None) -> list[DocumentInfo]:
-        """Return the documents of a collection, sorted by id."""
-        return self.collection(name).documents()
-
-    def document(self, document_id: str, *, collection: str | None = None) -> Document:
-        """Return a whole document as it was read."""
-        return self.collection(collection).document(document_id)
 
     async def delete_document(self, document_id: str, *, collection: str | None = None) -> str:
         """Remove a document, or an uploaded file with all documents in it; return what would bring it back, or ""."""
@@ -208,7 +63,7 @@ class Footnote:
                 remove_document,
                 opened,
                 document_id,
-                uploads=self._uploads(opened.name),
+                uploads=self.library.uploads(opened.name),
                 library=self.library.folder,
             )
 
@@ -355,7 +210,7 @@ class Footnote:
         from ingest.uploads import save_upload, upload_id
 
         opened = await self._writable(collection or self.settings.collection)
-        path = await asyncio.to_thread(save_upload, self._uploads(opened.name), filename, data)
+        path = await asyncio.to_thread(save_upload, self.library.uploads(opened.name), filename, data)
         spending = await self._spending(opened.name)
         report = await self._ingest(path.parent, opened, spending, lambda progress: None, alone=True)
         own_id = upload_id(opened, path.name, uploads=path.parent, library=self.library.folder)
@@ -417,25 +272,6 @@ class Footnote:
         answerer = await self._answerer(self.collection(collection))
         return await answerer.answer(question, history=history, generation=generation, k=k)
 
-    # --- what was paid for
-
-    def cache(self) -> CacheSurvey:
-        """Return what the library has paid for: vectors and readings, who uses them, and what they saved."""
-        return survey(self.library)
-
-    def prune_cache(self) -> int:
-        """Delete the vectors and readings that no collection uses, and return how many they were."""
-        return prune_cache(self.library)
-
-    def export_cache(self, path: Path | str) -> int:
-        """Write all vectors and readings to one new file, for another library; return how many entries it holds."""
-        return export_cache(self.library.vectors, Path(path), readings=self.library.readings())
-
-    def import_cache(self, path: Path | str) -> Imported:
-        """Add the vectors and readings of an exported file, each checked; what is there already stays as it is."""
-        library = self._open_library(create=True)
-        return import_cache(library.vectors, Path(path), readings=lambda: library.readings(create=True))
-
     # --- how
 
     async def _writable(self, name: str) -> Collection:
@@ -469,11 +305,11 @@ class Footnote:
 
         library = self.library
         old, roots = self._former_roots(name, places)
-        new_name = f"{name}{_REBUILDING}"
+        new_name = f"{name}{REBUILDING}"
         if new_name in library.collections():  # what an interrupted rebuild left; its vectors are kept
             library.delete(new_name)
         new = await self._create(new_name)
-        uploads = self._uploads(name).resolve()
+        uploads = self.library.uploads(name).resolve()
         there = [root for root in roots if is_there(root)]
         reports: list[IngestReport] = []
         for root in there:
@@ -502,7 +338,7 @@ class Footnote:
             raise
         except CollectionError as error:
             _LOG.warning("%s; it is made anew from what is named: name every folder that it is to hold", error)
-            uploads = self._uploads(name)
+            uploads = self.library.uploads(name)
             return None, all_roots((), [*places, *([uploads] if uploads.is_dir() else [])], library=folder)
 
     def _gone(self, old: Collection, roots: Sequence[Place]) -> list[IngestReport]:
@@ -564,9 +400,6 @@ class Footnote:
                 on_progress=on_progress,
                 stop=stop,
             )
-
-    def _uploads(self, name: str) -> Path:
-        return self.library.folder / "uploads" / name
 
     async def _retriever(self, collection: Collection) -> Retriever:
         embedder = await self.wiring.embedder(collection.config)

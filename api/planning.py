@@ -50,7 +50,7 @@ async def plan_ingest(
     texts = RehearsedTexts(library.vectors if library else None, space)
     readers = await wiring.media_readers()
     media = RehearsedMedia(readers, library.readings() if library else None) if readers else None
-    uploads = (settings.library / "uploads" / name).resolve()
+    uploads = (library.uploads(name) if library else settings.library / "uploads" / name).resolve()
     if collection is not None and rebuild:
         places = [root for root in all_roots(collection.runs(), places, library=settings.library) if is_there(root)]
     rate = _tokens_per_s(library, name, profile.model)

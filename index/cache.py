@@ -12,6 +12,7 @@ import numpy as np
 
 from index.cache_readings import ReadingsSurvey, add_readings, checked_readings, readings_of, survey_readings
 from index.checksums import vector_checksum
+from index.collection import Collection
 from index.files import put_in_place, temporary_beside
 from index.library import Library
 from index.migrations import VECTORS_STEPS
@@ -32,7 +33,8 @@ class SpaceSurvey:
     """The vectors of one model and length. Unreadable texts are counted apart: they have no vector.
 
     ``used_by`` says how many texts of each collection are in the store; several may use the same. ``n_orphans`` are
-    used by none. ``n_texts_reused`` and ``n_tokens_reused`` are what the runs of these collections did not embed again.
+    used by none, and by no snapshot.
+    ``n_texts_reused`` and ``n_tokens_reused`` are what the runs of these collections did not embed again.
     """
 
     space: VectorSpace
@@ -79,11 +81,15 @@ def survey(library: Library) -> CacheSurvey:
         n_texts += sum(_count(run, "n_texts_reused") for run in runs)
         n_tokens += sum(_count(run, "n_tokens_reused") for run in runs)
         saved[collection.space] = (n_texts, n_tokens)
+    kept: dict[VectorSpace, set[bytes]] = {}
+    for folder in library.snapshot_folders():
+        with Collection(folder, library.vectors) as snapshot:
+            kept.setdefault(snapshot.space, set()).update(snapshot.addresses())
     stats = library.vectors.stats()
     spaces = []
     for found in stats.spaces:
         addresses = used.get(found.space, {})
-        union = list(set().union(*addresses.values()))
+        union = list(kept.get(found.space, set()).union(*addresses.values()))
         there = library.vectors.readable(found.space, union).keys()
         spaces.append(
             SpaceSurvey(

@@ -5,6 +5,7 @@
 <library>/collections/<name>/             one folder a collection
     collection.db                         the truth: documents, chunks, ledger
     vectors.faiss, keywords/              derived: may be deleted at any time
+<library>/snapshots/<key>/<label>/        what a collection was at a point in time (``index.points``)
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import re
 import secrets
 import shutil
 import unicodedata
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from index.collection import Collection, create_collection_files
+from index.files import sync_folder
+from index.identity import Identity, identity_of, set_identity
 from index.locks import WriterLock, file_lock
 from index.reading_store import ReadingStore
 from index.records import EXACT_LIMIT, CollectionConfig, RepairReport
@@ -97,26 +101,36 @@ class Library:
 
     def create(self, name: str, config: CollectionConfig) -> Collection:
         """Make an empty collection and open it. Raises CollectionExistsError, or CollectionError for a bad name."""
+        self.place(name, lambda folder: create_collection_files(folder, config))
+        return self.open_collection(name)
+
+    def place(self, name: str, fill: Callable[[Path], object], *, replace: bool = False) -> None:
+        """Let ``fill`` write ``collection.db`` into an empty folder, and give that the name, whole or not at all.
+
+        With ``replace`` it takes the place of a collection of this name, and its identity: that one answers until
+        then. Raises CollectionExistsError, CollectionLockedError where somebody writes to the old one, or
+        CollectionError.
+        """
         path = self._path(name)
         self._put_back(name)
         temporary = path.with_name(f"{_NEW}{secrets.token_hex(8)}")
-        with self._making() as held:
-            if not held:
-                raise CollectionError(
-                    f"another process is making a collection in {self.folder} and does not end; stop it"
-                )
+        with self.making():
             try:
                 self._sweep()
+                if path.exists() and not replace:
+                    raise CollectionExistsError(f"collection {name!r} is already there; choose another name")
                 temporary.mkdir(parents=True)
-                create_collection_files(temporary, config)
-                os.rename(temporary, path)  # subtle: fails where a folder of this name has files; that is the check
-            except OSError as error:
+                fill(temporary)
                 if path.exists():
-                    raise CollectionExistsError(f"collection {name!r} is already there; choose another name") from error
+                    self._exchange(name, temporary)
+                else:
+                    set_identity(temporary, Identity.new(self.folder, name))
+                    os.rename(temporary, path)
+                    sync_folder(path.parent)
+            except OSError as error:
                 raise CollectionError(f"cannot make collection {name!r} in {self.folder}: {error}") from error
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-        return self.open_collection(name)
 
     def open_collection(self, name: str) -> Collection:
         """Open a collection. Raises CollectionNotFoundError, which says what there is."""
@@ -129,7 +143,7 @@ class Library:
         return collection
 
     def delete(self, name: str) -> None:
-        """Delete a collection and its files; its vectors stay until ``prune``.
+        """Delete a collection, its files and its snapshots; their vectors stay until ``prune``.
 
         Raises CollectionNotFoundError, and CollectionLockedError while somebody is writing to it.
         """
@@ -138,15 +152,35 @@ class Library:
         if not _is_collection(path):
             raise self._not_found(name)
         doomed = path.with_name(f"{_DELETED}{secrets.token_hex(8)}")
-        lock = WriterLock(path, name=name)
-        lock.acquire(f"deleting {name}")
-        try:
-            os.rename(path, doomed)  # one step: there is never half a collection under the name
-        except OSError as error:
-            raise CollectionError(f"cannot delete collection {name!r}: {error}") from error
-        finally:
-            lock.release()
+        with self._locked(name, path, f"deleting {name}"):
+            try:
+                os.rename(path, doomed)  # one step: there is never half a collection under the name
+            except OSError as error:
+                raise CollectionError(f"cannot delete collection {name!r}: {error}") from error
+        with suppress(CollectionError):  # one that cannot be read is deleted all the same; `prune` finds what is left
+            self._forget_snapshots(identity_of(doomed, name).key)
         shutil.rmtree(doomed, ignore_errors=True)
+
+    def rename(self, name: str, to: str) -> None:
+        """Give a collection another name, in one step; its snapshots and uploads stay its own.
+
+        Open handles end with that, as with ``delete``. Raises CollectionNotFoundError, CollectionExistsError, and
+        CollectionLockedError while somebody is writing to it.
+        """
+        path, new = self._path(name), self._path(to)
+        for one in (name, to):
+            self._put_back(one)
+        if not _is_collection(path):
+            raise self._not_found(name)
+        with self.making(), self._locked(name, path, f"renaming {name} to {to}"):
+            if new.exists():
+                raise CollectionExistsError(f"collection {to!r} is already there; choose another name")
+            set_identity(path, identity_of(path, name))  # before the name goes by which they were known
+            try:
+                os.rename(path, new)
+                sync_folder(new.parent)
+            except OSError as error:
+                raise CollectionError(f"cannot rename collection {name!r} to {to!r}: {error}") from error
 
     def supersede(self, name: str, *, by: str) -> None:
         """Put the collection ``by`` in the place of ``name``, which is deleted; open handles of both end with that.
@@ -154,25 +188,62 @@ class Library:
         The old one answers until this is called; it comes back when this is interrupted. Raises CollectionLockedError
         while somebody is writing to either.
         """
-        old, new = self._path(name), self._path(by)
+        new = self._path(by)
         self._put_back(name)
         if not _is_collection(new):
             raise self._not_found(by)
+        self._exchange(name, new)
+
+    def _exchange(self, name: str, new: Path) -> None:
+        """Put the collection in the folder ``new`` in the place of ``name``, with its identity; delete the old one."""
+        old = self._path(name)
         aside = old.with_name(f"{_ASIDE}{name}")
         shutil.rmtree(aside, ignore_errors=True)
-        with ExitStack() as stack:
-            for path, label in ((old, name), (new, by)):
-                lock = WriterLock(path, name=label)
-                lock.acquire(f"putting {by} in the place of {name}")
-                stack.callback(lock.release)
+        words = f"putting {new.name} in the place of {name}"
+        with self._locked(name, old, words), self._locked(new.name, new, words):
+            with suppress(CollectionError):  # the old one cannot be read: the new one is another then
+                set_identity(new, identity_of(old, name))
             try:
                 os.rename(old, aside)
                 os.rename(new, old)
+                sync_folder(old.parent)
             except OSError as error:
                 with suppress(OSError):
                     os.rename(aside, old)
-                raise CollectionError(f"cannot put collection {by!r} in the place of {name!r}: {error}") from error
+                raise CollectionError(f"cannot put {new.name!r} in the place of {name!r}: {error}") from error
         shutil.rmtree(aside, ignore_errors=True)
+
+    def identity(self, name: str) -> Identity:
+        """Return which collection it is that has this name. Raises CollectionNotFoundError and CollectionError."""
+        path = self._path(name)
+        self._put_back(name)
+        if not _is_collection(path):
+            raise self._not_found(name)
+        return identity_of(path, name)
+
+    def uploads(self, name: str) -> Path:
+        """Return where the uploads of a collection lie: under its name, or under that which it had when they came."""
+        try:
+            return self.folder / "uploads" / self.identity(name).uploads
+        except CollectionError:  # it cannot be read, or is not there yet
+            return self.folder / "uploads" / name
+
+    def database_of(self, name: str) -> Path:
+        """Return the path of a collection's database. Raises CollectionNotFoundError."""
+        path = self._path(name)
+        self._put_back(name)
+        if not _is_collection(path):
+            raise self._not_found(name)
+        return path / "collection.db"
+
+    @contextmanager
+    def _locked(self, name: str, path: Path, holder: str) -> Iterator[None]:
+        lock = WriterLock(path, name=name)
+        lock.acquire(holder)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def repair(self, name: str) -> RepairReport:
         """Mend a collection and the vectors as far as can be, and say exactly what was done; see ``index.repair``.
@@ -198,7 +269,7 @@ class Library:
         return chosen.repair_report(mended)
 
     def prune(self) -> int:
-        """Delete the vectors and readings that no collection uses, and what interrupted deletions left.
+        """Delete the vectors and readings that no collection or snapshot uses, and what interrupted deletions left.
 
         Returns how many vectors and readings. A reading is kept while a ledger names a file that has its medium, in
         whatever state: one that has failed half-way will be read again.
@@ -207,30 +278,49 @@ class Library:
         """
         keep: dict[VectorSpace, set[bytes]] = {}
         with ExitStack() as stack:
+            stack.enter_context(self.making())  # a copy that is under way needs its vectors
             for name in self.collections():
-                lock = WriterLock(self._path(name), name=name)
-                lock.acquire("pruning the library")
-                stack.callback(lock.release)
-                with Collection(self._path(name), self.vectors) as collection:
-                    keep.setdefault(collection.space, set()).update(collection.addresses())
+                stack.enter_context(self._locked(name, self._path(name), "pruning the library"))
+            for collection in self._all():
+                keep.setdefault(collection.space, set()).update(collection.addresses())
             n_pruned = self.vectors.prune(keep)
             if (readings := self.readings()) is not None:
                 n_pruned += readings.prune(self.known_files())
-            if stack.enter_context(self._making()):
-                self._sweep()
+            self._sweep()
+            self._sweep_snapshots()
         return n_pruned
 
     def known_files(self) -> set[str]:
         """Return the SHA-256 of every file that a collection holds, or that its ledger names in whatever state."""
         found: set[str] = set()
-        for name in self.collections():
-            with Collection(self._path(name), self.vectors) as collection:
-                found.update(info.sha256 for info in collection.documents())
-                found.update(entry.sha256 for entry in collection.ledger().values() if entry.sha256)
+        for collection in self._all():
+            found.update(info.sha256 for info in collection.documents())
+            found.update(entry.sha256 for entry in collection.ledger().values() if entry.sha256)
         return found
 
+    def snapshot_folders(self) -> list[Path]:
+        """Return the folder of every snapshot of every collection, sorted."""
+        return sorted(
+            path for path in (self.folder / "snapshots").glob("*/*") if _is_name(path.name) and _is_collection(path)
+        )
+
+    def _all(self) -> Iterator[Collection]:
+        """Yield every collection and every snapshot, open until the next is asked for."""
+        for path in [*(self._path(name) for name in self.collections()), *self.snapshot_folders()]:
+            with Collection(path, self.vectors) as collection:
+                yield collection
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Keep other processes from making, renaming and pruning. Raises CollectionError where one does not end."""
+        with self._making() as held:
+            if not held:
+                raise CollectionError(
+                    f"another process is making a collection in {self.folder} and does not end; stop it"
+                )
+            yield
+
     def _making(self) -> AbstractContextManager[bool]:
-        """Keep other processes from making a collection; False where one does not come to an end."""
         return file_lock(self.folder / "making.lock", timeout_s=_MAKING_PATIENCE_S)
 
     def _put_back(self, name: str) -> None:
@@ -258,6 +348,20 @@ class Library:
             name = leftover.name.removeprefix(_ASIDE)
             replaced = name != leftover.name and leftover.with_name(name).exists()
             if replaced or leftover.name.startswith((_NEW, _DELETED)):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def _forget_snapshots(self, key: str) -> None:
+        """Delete the snapshots of a collection that is gone, unless its folder was copied by hand and is here twice."""
+        if key not in {identity_of(self._path(name), name).key for name in self.collections()}:
+            shutil.rmtree(self.folder / "snapshots" / key, ignore_errors=True)
+
+    def _sweep_snapshots(self) -> None:
+        """Delete the snapshots of collections that are gone, and what was left of such as were made or deleted."""
+        keys = {identity_of(self._path(name), name).key for name in self.collections()}
+        for folder in (self.folder / "snapshots").glob("*"):
+            if folder.name not in keys:
+                shutil.rmtree(folder, ignore_errors=True)
+            for leftover in folder.glob(".*"):
                 shutil.rmtree(leftover, ignore_errors=True)
 
     def _path(self, name: str) -> Path:

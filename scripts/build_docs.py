@@ -23,6 +23,7 @@ from api.choice import FAMILIES, WHEN_NAMED, choose
 from api.cli.parser import build_parser
 from api.errors import TABLE, reply_for_status
 from api.footnote import Footnote
+from api.shelf import Shelf
 from ingest.cost import IngestEstimate
 from ingest.readers.dispatch import READERS
 from ingest.report import FileResult, IngestReport, MediaCount
@@ -423,12 +424,15 @@ def formats_part() -> str:
 # --- Python
 
 
-def members_part(kind: type) -> str:
-    """Return the public methods and properties of a class, in the order of its source."""
-    body = ast.parse(inspect.getsource(kind)).body[0]
-    assert isinstance(body, ast.ClassDef)
+def members_part(*kinds: type) -> str:
+    """Return the public methods and properties of a class, its bases before it, in the order of their source."""
+    members: list[ast.stmt] = []
+    for kind in kinds:
+        body = ast.parse(inspect.getsource(kind)).body[0]
+        assert isinstance(body, ast.ClassDef)
+        members += body.body
     rows = []
-    for member in body.body:
+    for member in members:
         if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and not member.name.startswith("_"):
             returned = ast.unparse(member.returns) if member.returns else ""
             rows.append((code(call(member)), code(returned), (ast.get_docstring(member) or "").split("\n\n")[0]))
@@ -487,7 +491,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "ask-fields": lambda: fields_part("AskRequest"),
     "search-fields": lambda: fields_part("SearchRequest"),
     "formats": formats_part,
-    "footnote": lambda: members_part(Footnote),
+    "footnote": lambda: members_part(Shelf, Footnote),
     "answers": lambda: data_part(types.Answer, types.Citation, types.Source, types.Usage),
     "events": lambda: data_part(types.Retrieved, types.Moderated, types.TextDelta),
     "hits": lambda: data_part(types.Retrieval, types.Hit, types.Chunk),

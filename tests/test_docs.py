@@ -357,7 +357,7 @@ def test_the_curl_examples_of_a_page_succeed_one_after_another(
 def curl(client: TestClient, line: str) -> Any:
     """Send what a curl line would."""
     (words,) = shell_commands(line)
-    method, url, body, headers, files = "", "", None, {}, []
+    method, url, body, headers, files, output = "", "", None, {}, [], ""
     rest = iter(words[1:])
     for word in rest:
         match word:
@@ -371,13 +371,18 @@ def curl(client: TestClient, line: str) -> Any:
             case "-F":
                 field, _, path = next(rest).partition("=@")
                 files.append((field, (path, Path(path).read_bytes())))
+            case "-o":
+                output = next(rest)
             case "-N":
                 pass
             case _:
                 assert not url, f"curl would take {word!r} for a second address"
                 url = word
     method = method or ("POST" if body is not None or files else "GET")
-    return client.request(method, url, content=body, headers=headers, files=files or None)
+    reply = client.request(method, url, content=body, headers=headers, files=files or None)
+    if output:
+        Path(output).write_bytes(reply.content)
+    return reply
 
 
 def test_every_route_has_a_curl_example(client: TestClient) -> None:
@@ -386,7 +391,12 @@ def test_every_route_has_a_curl_example(client: TestClient) -> None:
         match = re.search(r"127\.0\.0\.1:8000(/[^' ?]*)", line)
         assert match
         method = "DELETE" if "-X DELETE" in line else "POST" if " -d " in line or " -F " in line else "GET"
-        sent.add((method, re.sub(r"(?<=/collections/)[^/]+|(?<=/documents/).+", "{}", match[1])))
+        sent.add(
+            (
+                method,
+                re.sub(r"(?<=/collections/)[^/]+|(?<=/documents/).+|(?<=/snapshots/)(?!prune)[^/]+", "{}", match[1]),
+            )
+        )
     paths = client.get("/openapi.json").json()["paths"]
     known = {(method.upper(), re.sub(r"\{\w+\}", "{}", path)) for path, item in paths.items() for method in item}
     assert known - sent == set()

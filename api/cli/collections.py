@@ -1,4 +1,4 @@
-"""``rag collections``: list, create, show, delete."""
+"""``rag collections``: list, create, show, delete; the rest is in ``api.cli.shelving``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 
 from api.cli.output import document_lines, note, size
+from api.cli.shelving import shelve
 from api.footnote import Footnote
 from rag.errors import ConfigError
 from rag.settings import Settings
@@ -27,6 +28,8 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
             return _delete(footnote, args)
         elif args.action == "show":
             _show(footnote, args)
+        elif args.action != "list":
+            await shelve(footnote, args)
         else:
             _list(footnote, args)
     return 0

@@ -202,13 +202,31 @@ def _collections(commands: Commands) -> None:
     parser = _command(
         commands,
         "collections",
-        "list, create, show or delete collections",
-        "  rag collections\n  rag collections show manuals\n  rag collections delete manuals --yes",
+        "list, create, show, copy, rename, export, import or delete collections, and keep snapshots of them",
+        "  rag collections\n"
+        "  rag collections show manuals\n"
+        "  rag collections copy manuals manuals-2\n"
+        "  rag collections rename manuals handbooks\n"
+        "  rag collections export manuals manuals.zip\n"
+        "  rag collections import manuals.zip handbooks\n"
+        "  rag collections snapshot manuals before-the-move\n"
+        "  rag collections snapshots manuals\n"
+        "  rag collections restore manuals before-the-move\n"
+        "  rag collections prune manuals --keep 5\n"
+        "  rag collections delete-snapshot manuals before-the-move\n"
+        "  rag collections delete manuals --yes",
     )
-    actions = ("list", "create", "show", "delete")
+    actions = (
+        *("list", "create", "show", "copy", "rename", "export", "import", "delete"),
+        *("snapshot", "snapshots", "restore", "delete-snapshot", "prune"),
+    )
     parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do (list)")
-    parser.add_argument("name", nargs="?", help="the collection")
+    parser.add_argument("name", nargs="?", help="the collection; with import: the file")
+    parser.add_argument("target", nargs="?", help="the new name, the file to export to, or the label of a snapshot")
     parser.add_argument("--yes", action="store_true", help="delete without asking")
+    parser.add_argument("--replace", action="store_true", help="import in the place of a collection of that name")
+    parser.add_argument("--no-keep", action="store_true", help="restore without a snapshot of what is replaced")
+    parser.add_argument("--keep", type=int, metavar="N", help="prune all snapshots but the newest N")
     _json(parser)
 
 
