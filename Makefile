@@ -34,8 +34,10 @@ demo: $(VENV)/.base
 serve: $(VENV)/.base
 	@$(BIN)/rag serve --collection demo
 
+# Two at a time, a file of tests with its shared fixtures to one of them: what is tested starts processes of its own, and
+# more at once only wait for each other.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .

@@ -357,10 +357,16 @@ class Collection:
         return compare_rows(name, held, expected)
 
     def _finish_writing(self) -> None:
-        self.refresh()
-        self._vector_leg.save()
-        self._vector_leg.tidy()
-        self._keyword_leg.tidy()
+        try:
+            self.refresh()
+            self._vector_leg.save()
+            self._vector_leg.tidy()
+            self._keyword_leg.tidy()
+        except OSError as error:
+            raise CollectionError(
+                f"the indexes in {self._folder} cannot be brought up to date: {error}; check the disk and the folder's"
+                " permissions. The documents are stored, and the next search works"
+            ) from error
         self._seal()
 
     def _seal(self) -> None:

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -53,8 +53,15 @@ class WriterLock:
             raise
 
     def release(self) -> None:
-        self._sidecar.unlink(missing_ok=True)
-        self._lock.release()
+        """Give the lock back. Raises CollectionError where the system does not take it."""
+        with suppress(OSError):  # it says who writes, and may be stale: the next writer replaces it
+            self._sidecar.unlink(missing_ok=True)
+        try:
+            self._lock.release()
+        except OSError as error:
+            raise CollectionError(
+                f"cannot unlock {self._lock.lock_file}: {error}; it is free as soon as this process has ended"
+            ) from error
 
     def holder(self) -> str | None:
         """Return who holds the lock, in words, or None when nobody does."""

@@ -77,8 +77,20 @@ class Writer:
         try:
             if kind is None:
                 self._finish()
+        except BaseException as failed:
+            error = failed
+            raise
         finally:
+            self._release(after=error)
+
+    def _release(self, *, after: BaseException | None) -> None:
+        """Give the lock back; where that fails after another error, it is a note to that one."""
+        try:
             self._lock.release()
+        except CollectionError as late:
+            if after is None:
+                raise
+            after.add_note(str(late))
 
     def replace(
         self, document: Document, chunks: Sequence[Chunk], *, entry: LedgerEntry, replaces: str | None = None

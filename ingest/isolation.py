@@ -152,8 +152,9 @@ class IsolatedReaders:
             children, self._all = self._all, set()
             self._idle.clear()
             self._ahead.clear()
-        for child in children:
-            child.end()
+        with contextlib.ExitStack() as stack:  # one that cannot be ended keeps no other from it
+            for child in children:
+                stack.callback(child.end)
 
     def announce(self, files: Iterable[ToRead]) -> None:
         """Say which files will be asked for, in this order, so that they can be read ahead.

@@ -11,7 +11,6 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +21,7 @@ from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from index.writer import Replacement, Writer
 from ingest.chunking import chunk, headless_tables
+from ingest.closing import closing_all
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
 from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead, Wanted
@@ -160,7 +160,7 @@ async def ingest(
     tally = Tally(spending, on_progress)
     limits = embedder.profile.limits
     with collection.writer(f"rag ingest {intake.path}") as writer:
-        async with AsyncExitStack() as stack:
+        async with closing_all() as stack:
             texts = _media_texts(spending.metered_media(media or {}), readings, tally)
             if texts is not None:
                 stack.push_async_callback(texts.aclose)

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from ingest import isolation
+from tests.reading import IS_SUPPORTED, at_hand
 from tests.tesseract import Tesseract
 from tests.upstream import Upstream
 
 # A property is no benchmark: on a busy machine any example may take long.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def readers_at_hand() -> Iterator[None]:
+    """Reading processes that are forked, for ingests of this process: hundreds are started in a run of the tests."""
+    with at_hand() if IS_SUPPORTED else nullcontext():
+        yield
+
+
+@pytest.fixture
+def started_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading processes that are started as those of users are."""
+    monkeypatch.setattr(isolation, "subprocess", subprocess)
 
 
 @pytest.fixture(scope="session")

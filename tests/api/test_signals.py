@@ -91,10 +91,11 @@ def test_a_second_signal_ends_at_once(start: Start, upstream: Upstream) -> None:
 
 
 def test_a_dry_run_is_stopped_too(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "docs" / "slow.md").write_text("- a *b* [c](d) `e`\n" * 1_000_000, encoding="utf-8")
+    # The parser of HTML takes time with the square of the depth: a quarter of a minute for this.
+    (tmp_path / "docs" / "slow.html").write_text("<div>" * 100_000 + "deep" + "</div>" * 100_000, encoding="utf-8")
     process = start("ingest", "docs", "--dry-run")
     assert process.stderr is not None
-    while "slow.md" not in process.stderr.readline():
+    while "slow.html" not in process.stderr.readline():
         assert process.poll() is None
     _, err, code = stop(process, signal.SIGTERM)
     assert (code, "stopped; nothing was embedded or written: rag ingest docs --dry-run" in err) == (143, True)

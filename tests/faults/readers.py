@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ class _Forked:
         requests, to_child = os.pipe()
         from_child, replies = os.pipe()
         self.returncode: int | None = None
+        self._looking = threading.Lock()
         self.pid = os.fork()
         if self.pid == 0:
             os.setpgid(0, 0)
@@ -44,10 +46,11 @@ class _Forked:
         self.stdin, self.stdout = os.fdopen(to_child, "wb"), os.fdopen(from_child, "rb")
 
     def poll(self) -> int | None:
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-        return self.returncode
+        with self._looking:  # two threads that ask at once: the second would find no such process (ECHILD)
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+            return self.returncode
 
     def wait(self, timeout: float = _ENDING_S) -> int:
         deadline = time.monotonic() + timeout

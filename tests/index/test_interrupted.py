@@ -72,6 +72,31 @@ def test_a_lock_that_cannot_be_signed_is_released(tmp_path: Path) -> None:
     library.close()
 
 
+def test_what_went_wrong_first_is_told_also_where_the_lock_cannot_be_given_back_in_order(tmp_path: Path) -> None:
+    library, collection = open_or_create(tmp_path)
+    in_the_way = tmp_path / "collections" / "main" / "writer.json"
+
+    def fail() -> None:
+        in_the_way.unlink()
+        in_the_way.mkdir()  # cannot be deleted as a file: an OSError
+        raise CollectionError("the first")
+
+    with pytest.raises(CollectionError, match=r"^the first$"), collection.writer("test"):
+        fail()
+    in_the_way.rmdir()
+    with collection.writer("test"):
+        pass
+    library.close()
+
+
+def test_leftovers_that_cannot_be_deleted_are_an_error_of_ours(tmp_path: Path) -> None:
+    library, collection = open_or_create(tmp_path)
+    (tmp_path / "collections" / "main" / ".vectors.faiss.0.tmp").mkdir()
+    with pytest.raises(CollectionError, match=r"documents are stored"), collection.writer("test") as writer:
+        shelve(library, collection, writer, "a", "zebra")
+    library.close()
+
+
 def test_stored_text_that_is_no_text_is_an_error_of_ours(tmp_path: Path) -> None:
     library, collection = open_or_create(tmp_path)
     with collection.writer("test") as writer:

@@ -77,7 +77,9 @@ def test_files_are_listed_with_their_size_and_hash_in_the_order_they_lie_in(tmp_
 
 
 @pytest.mark.parametrize(
-    ("ending", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)], ids=str
+    ("ending", "pack"),
+    [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)],
+    ids=["gz", "bz2", "xz"],
 )
 def test_a_compressed_file_is_an_archive_of_one(tmp_path: Path, ending: str, pack: type) -> None:
     assert told(tmp_path, f"notes.md{ending}", pack(b"# Notes")) == {"notes.md": ""}

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +16,8 @@ import pytest
 from api.cli.output import report_lines
 from api.doctor import examine
 from api.footnote import Footnote
-from ingest.cost import IngestEstimate
-from ingest.report import FileResult, IngestReport
 from rag.errors import ConfigError
+from tests.ingest.one_path import estimate, ingest, only
 from tests.recordings import RATE, WORDS, decoded, encoded, hear, spoken, wav
 from tests.upstream import Fault, Said, Upload, Upstream, error_body
 
@@ -47,21 +45,6 @@ def environ(upstream: Upstream) -> dict[str, str]:
         "RAG_AUDIO_PART_SECONDS": "20",
         "RAG_AUDIO_PRICE_PER_MINUTE": "0.6",
     }
-
-
-async def ingest(footnote: Footnote, folder: Path, **options: Any) -> IngestReport:
-    (report,) = await footnote.ingest(folder, **options)
-    return report
-
-
-async def estimate(footnote: Footnote, folder: Path) -> IngestEstimate:
-    (found,) = await footnote.plan_ingest(folder)
-    return found
-
-
-def only(report: IngestReport) -> FileResult:
-    (file,) = report.files
-    return file
 
 
 def words_of(footnote: Footnote, document_id: str) -> list[str]:

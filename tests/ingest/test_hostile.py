@@ -15,7 +15,10 @@ from ingest.report import FileResult
 from scripts.build_hostile_table import BAD_INPUTS, MAKER, ingested, make_hostile, owner, said, shown, table
 from tests.upstream import Upstream
 
-pytestmark = pytest.mark.skipif(not MAKER.exists(), reason="needs ../shared/data of the project")
+pytestmark = [
+    pytest.mark.skipif(not MAKER.exists(), reason="needs ../shared/data of the project"),
+    pytest.mark.usefixtures("started_readers"),
+]
 
 ANY_END = {"indexed", "empty", "failed", "unsupported"}
 REFUSED = {"failed", "unsupported"}

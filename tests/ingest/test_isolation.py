@@ -21,6 +21,8 @@ from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document
 from tests.upstream import Upstream
 
+pytestmark = pytest.mark.usefixtures("started_readers")
+
 ROOT = Path(__file__).parents[2]
 HOSTILE = "tests.ingest.hostile_readers:read"
 LIMITS = ReadingLimits(timeout_s=1.0, memory_mb=256, chars=1000)

@@ -16,9 +16,9 @@ import pytest
 from api.cli.cache import _lines
 from api.doctor import examine
 from api.footnote import Footnote
-from ingest.cost import IngestEstimate
-from ingest.report import FileResult, IngestReport
+from ingest.report import IngestReport
 from rag.errors import ConfigError
+from tests.ingest.one_path import estimate, ingest, only
 from tests.ingest.pdf_bytes import pdf_bytes, scan_bytes
 from tests.tesseract import Tesseract, picture_bytes, words_in
 from tests.upstream import Fault, Message, Upstream, pictures_of
@@ -58,21 +58,6 @@ def seeing(footnote_with: OpenFootnote, upstream: Upstream) -> OpenFootnote:
         return footnote_with(library, **{**named, "vision__output_per_million": 1000.0, **overrides})
 
     return open_footnote
-
-
-async def ingest(footnote: Footnote, folder: Path, **options: Any) -> IngestReport:
-    (report,) = await footnote.ingest(folder, **options)
-    return report
-
-
-async def estimate(footnote: Footnote, folder: Path) -> IngestEstimate:
-    (found,) = await footnote.plan_ingest(folder)
-    return found
-
-
-def only(report: IngestReport) -> FileResult:
-    (file,) = report.files
-    return file
 
 
 def text_of(footnote: Footnote, document_id: str) -> str:

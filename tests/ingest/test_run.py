@@ -9,13 +9,9 @@ import pytest
 
 from api.footnote import Footnote
 from ingest.report import IngestReport
+from tests.ingest.one_path import ingest
 from tests.ingest.prose import prose
 from tests.upstream import Fault, Upstream
-
-
-async def ingest(footnote: Footnote, path: Path) -> IngestReport:
-    (report,) = await footnote.ingest(path)
-    return report
 
 
 def states(report: IngestReport) -> Mapping[str, str]:

@@ -19,6 +19,7 @@ from api.footnote import Footnote
 from ingest.report import IngestReport
 from ingest.tally import IngestProgress
 from rag.errors import ConfigError
+from tests.ingest.one_path import ingest
 from tests.upstream import Fault, Upstream
 from tests.website import Reply, Website, page
 
@@ -54,11 +55,6 @@ async def footnotes(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Open]:
 @pytest.fixture
 def footnote(footnotes: Open) -> Footnote:
     return footnotes()
-
-
-async def ingest(footnote: Footnote, url: str, **options: Any) -> IngestReport:
-    (report,) = await footnote.ingest(url, **options)
-    return report
 
 
 def states(report: IngestReport, site: Website) -> Mapping[str, str]:
