@@ -24,6 +24,8 @@ from rag.errors import (
     DocumentNotFoundError,
     IndexMismatchError,
 )
+from rag.filter_text import FilterLike, as_filter
+from rag.filters import Filter, all_of
 from rag.local.embedder import LocalEmbedder
 from rag.types import Answer, AnswerEvent, GenerationSettings, Hit, Retrieval, Turn
 
@@ -227,10 +229,15 @@ class Footnote(Shelf):
             await self._ingest(place, opened, spending, lambda progress: None, public_only=True) for place in places
         ]
 
-    async def search(self, query: str, *, collection: str | None = None, k: int | None = None) -> Retrieval:
-        """Return the passages that bear on a query, best first."""
+    async def search(
+        self, query: str, *, collection: str | None = None, k: int | None = None, filter: FilterLike | None = None
+    ) -> Retrieval:
+        """Return the passages that bear on a query, best first; of the documents that match ``filter``.
+
+        A filter is a text, JSON values in OpenAI's shape, or a ``rag.filters.Filter``. Raises FilterError.
+        """
         opened = self.collection(collection)
-        retriever = await self._retriever(opened)
+        retriever = await self._retriever(opened, self._filter(filter))
         return await retriever.retrieve(query, k=k or self.settings.retrieval.k)
 
     def places(self, hits: Sequence[Hit], *, collection: str | None = None) -> list[str]:
@@ -252,9 +259,10 @@ class Footnote(Shelf):
         history: Sequence[Turn] = (),
         k: int | None = None,
         generation: GenerationSettings | None = None,
+        filter: FilterLike | None = None,
     ) -> AsyncIterator[AnswerEvent]:
         """Yield an answer as it is written: Retrieved first, the whole Answer last. Closing it stops the model."""
-        answerer = await self._answerer(self.collection(collection))
+        answerer = await self._answerer(self.collection(collection), self._filter(filter))
         async with aclosing(answerer.stream(question, history=history, generation=generation, k=k)) as events:
             async for event in events:
                 yield event
@@ -267,9 +275,10 @@ class Footnote(Shelf):
         history: Sequence[Turn] = (),
         k: int | None = None,
         generation: GenerationSettings | None = None,
+        filter: FilterLike | None = None,
     ) -> Answer:
         """Return a finished answer; ``answered`` is False when the documents do not say."""
-        answerer = await self._answerer(self.collection(collection))
+        answerer = await self._answerer(self.collection(collection), self._filter(filter))
         return await answerer.answer(question, history=history, generation=generation, k=k)
 
     # --- how
@@ -401,7 +410,12 @@ class Footnote(Shelf):
                 stop=stop,
             )
 
-    async def _retriever(self, collection: Collection) -> Retriever:
+    def _filter(self, given: FilterLike | None) -> Filter | None:
+        """Return a caller's filter together with the one that the settings demand of every question."""
+        usual = self.settings.retrieval.filter
+        return all_of(*(None if written is None else as_filter(written) for written in (usual or None, given)))
+
+    async def _retriever(self, collection: Collection, filter_: Filter | None = None) -> Retriever:
         embedder = await self.wiring.embedder(collection.config)
         loading = [asyncio.to_thread(collection.refresh)]
         if isinstance(embedder, LocalEmbedder):
@@ -412,7 +426,11 @@ class Footnote(Shelf):
         )
         weight = self.settings.retrieval.vector_weight
         retriever = HybridRetriever(
-            collection, embedder, tokenizer=tokenizer, vector_weight=VECTOR_WEIGHT if weight is None else weight
+            collection,
+            embedder,
+            tokenizer=tokenizer,
+            vector_weight=VECTOR_WEIGHT if weight is None else weight,
+            filter_=filter_,
         )
         reranker = await self.wiring.reranker()
         if reranker is None:
@@ -426,7 +444,7 @@ class Footnote(Shelf):
             timeout_s=options.timeout_s,
         )
 
-    async def _answerer(self, collection: Collection) -> Answerer:
+    async def _answerer(self, collection: Collection, filter_: Filter | None = None) -> Answerer:
         options = self.settings.answer
         generation = GenerationSettings(
             temperature=options.temperature,
@@ -438,7 +456,7 @@ class Footnote(Shelf):
             stop=options.stop,
         )
         return Answerer(
-            await self._retriever(collection),
+            await self._retriever(collection, filter_),
             await self.wiring.generator(),
             documents=collection,
             tokenizer=self.wiring.answer_tokenizer(collection.config),

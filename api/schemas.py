@@ -78,6 +78,15 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+Filtering = Annotated[
+    str | dict[str, Any] | None,
+    Field(
+        description="only documents that match: OpenAI's shape, or a text such as `year >= 2020 and lang = en`",
+        examples=[{"type": "gte", "key": "year", "value": 2020}],
+    ),
+]
+
+
 class AskRequest(_Request):
     """A question. The sampling parameters are those of a chat completion; left out, the service's settings hold."""
 
@@ -85,6 +94,7 @@ class AskRequest(_Request):
     collection: WhichCollection = None
     history: Annotated[list[HistoryTurn], Field(max_length=MAX_TURNS, description="oldest first")] = []
     k: Annotated[Hits | None, Field(description="hits the answer is written from")] = None
+    filter: Filtering = None
     stream: Annotated[bool, Field(description="send server-sent events as the answer is written")] = False
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
@@ -118,6 +128,7 @@ class SearchRequest(_Request):
     query: Annotated[Text, Field(examples=["moon landing date"])]
     collection: WhichCollection = None
     k: Hits | None = None
+    filter: Filtering = None
 
 
 class NewCollection(_Request):

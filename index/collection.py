@@ -24,6 +24,7 @@ from index.check import (
     vector_findings,
 )
 from index.database import Database
+from index.filtering import AllowedRows, FilterCache
 from index.keyword_leg import KeywordLeg
 from index.locks import WriterLock
 from index.migrations import COLLECTION_STEPS
@@ -43,6 +44,7 @@ from index.vector_leg import VectorLeg
 from index.vector_store import VectorSpace, VectorStore
 from index.writer import Writer
 from rag.errors import CollectionError, IndexMismatchError
+from rag.filters import Filter
 from rag.types import Chunk, Document, FloatArray
 
 __all__ = ["Collection", "create_collection_files"]
@@ -75,6 +77,7 @@ class Collection:
         self._vector_leg = VectorLeg(
             folder / "vectors.faiss", self._database, vectors, space=self.space, exact_limit=exact_limit
         )
+        self._filters = FilterCache()
         self._keyword_leg = KeywordLeg(folder / "keywords", self._database)
 
     def __enter__(self) -> Collection:
@@ -108,17 +111,27 @@ class Collection:
 
     # --- searching ---------------------------------------------------------------------------------------------------
 
-    def search_vectors(self, vector: FloatArray, *, k: int) -> list[tuple[int, float]]:
-        """Return at most ``k`` (row, cosine), best first, for a query vector of unit length."""
-        return self._confirmed(lambda: self._vector_leg.search(vector, k=k))
+    def search_vectors(self, vector: FloatArray, *, k: int, filter_: Filter | None = None) -> list[tuple[int, float]]:
+        """Return at most ``k`` (row, cosine), best first, for a query vector of unit length; of what a filter allows.
+
+        The filter is applied before the search: these are the best of what it allows, however little that is.
+        """
+        return self._confirmed(lambda: self._vector_leg.search(vector, k=k, allowed=self.allowed(filter_)))
 
     def cosine_floor(self, vector: FloatArray) -> float:
         """Return the cosine that says nothing: about what an unrelated chunk has with ``vector`` (``index.fusion``)."""
         return self._vector_leg.cosine_floor(vector)
 
-    def search_keywords(self, query: str, *, k: int) -> list[tuple[int, float]]:
-        """Return at most ``k`` (row, BM25) that share a term with the query, best first."""
-        return self._confirmed(lambda: self._keyword_leg.search(query, k=k))
+    def search_keywords(self, query: str, *, k: int, filter_: Filter | None = None) -> list[tuple[int, float]]:
+        """Return at most ``k`` (row, BM25) that share a term with the query, best first; of what a filter allows."""
+        return self._confirmed(lambda: self._keyword_leg.search(query, k=k, allowed=self.allowed(filter_)))
+
+    def allowed(self, filter_: Filter | None) -> AllowedRows | None:
+        """Return the chunks that a filter allows; None is all of them."""
+        if filter_ is None:
+            return None
+        with self._database.reading() as connection:
+            return self._filters.allowed(connection, filter_)
 
     def refresh(self) -> None:
         """Bring both derived indexes up to date now, instead of at the next search."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag.types import FloatArray
+
+if TYPE_CHECKING:
+    from index.filtering import AllowedRows
 
 __all__ = ["ExactIndex", "RowArray", "VectorIndex", "checked_query", "checked_rows"]
 
@@ -34,8 +37,8 @@ class VectorIndex(Protocol):
         """Remove rows, for good; rows it does not hold are ignored. Returns how many it held."""
         ...
 
-    def search(self, vector: FloatArray, *, k: int) -> list[tuple[int, float]]:
-        """Return at most ``k`` (row, cosine), best first, ties by row."""
+    def search(self, vector: FloatArray, *, k: int, allowed: AllowedRows | None = None) -> list[tuple[int, float]]:
+        """Return at most ``k`` (row, cosine), best first, ties by row; of the ``allowed`` rows, where not all are."""
         ...
 
 
@@ -62,11 +65,12 @@ class ExactIndex:
         self._rows, self._vectors = self._rows[stays], self._vectors[stays]
         return int(np.count_nonzero(~stays))
 
-    def search(self, vector: FloatArray, *, k: int) -> list[tuple[int, float]]:
+    def search(self, vector: FloatArray, *, k: int, allowed: AllowedRows | None = None) -> list[tuple[int, float]]:
         query = checked_query(vector, dimensions=self._vectors.shape[1], k=k)
-        scores = self._vectors @ query
-        best = np.lexsort((self._rows, -scores))[:k]
-        return [(int(self._rows[place]), float(scores[place])) for place in best]
+        seen = slice(None) if allowed is None else np.isin(self._rows, allowed.rows)
+        rows, scores = self._rows[seen], self._vectors[seen] @ query
+        best = np.lexsort((rows, -scores))[:k]
+        return [(int(rows[place]), float(scores[place])) for place in best]
 
 
 def checked_rows(rows: RowArray, vectors: FloatArray, *, dimensions: int) -> tuple[RowArray, FloatArray]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from index import store
 from index.database import Database
 from index.exact import RowArray
+from index.filtering import AllowedRows
 from index.history import Pending, pending_changes
 from index.locks import file_lock
 from index.records import DerivedStatus
@@ -40,9 +41,9 @@ class KeywordLeg:
         self._inode: int | None = None
         self._updating = threading.Lock()
 
-    def search(self, query: str, *, k: int) -> list[tuple[int, float]]:
+    def search(self, query: str, *, k: int, allowed: AllowedRows | None = None) -> list[tuple[int, float]]:
         """Return at most ``k`` (row, BM25), best first. The rows are to be confirmed against SQLite."""
-        return self._current().search(query, k=k)
+        return self._current().search(query, k=k, allowed=allowed)
 
     def rows(self) -> RowArray:
         """Return the rows the index holds, ascending, after catching up."""

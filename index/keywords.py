@@ -22,6 +22,7 @@ import numpy as np
 import tantivy
 
 from index.exact import RowArray
+from index.filtering import AllowedRows
 from index.records import Position
 from index.snapshot import DamagedIndexError
 from index.terms import IndexedTerms, lone_characters, terms
@@ -32,6 +33,7 @@ _FORMAT = 1  # raised whenever ``terms`` changes what it returns
 _HEAP_BYTES = 64_000_000
 _MARKER = "marker"
 _FOOTER = struct.Struct("<II")  # bytes of tantivy's footer, its magic
+_NAMED_ROWS = 2000  # rows that a query names; of more, hits are looked at until enough are allowed
 _EXPANSIONS = 200  # pairs tried for a query of one unspaced character
 
 
@@ -84,8 +86,10 @@ class KeywordIndex:
         self._searcher = searcher
         self.position = position
 
-    def search(self, query: str, *, k: int) -> list[tuple[int, float]]:
+    def search(self, query: str, *, k: int, allowed: AllowedRows | None = None) -> list[tuple[int, float]]:
         """Return at most ``k`` (row, BM25) with any of the query's terms, best first, ties by row.
+
+        Of the ``allowed`` rows, where not all are; a score is the same as without.
 
         The query is plain text: nothing in it is an operator. One without terms finds nothing.
         """
@@ -94,12 +98,39 @@ class KeywordIndex:
         searcher = self._searcher
         with _translated():
             wanted = self._query(searcher, query)
-            if wanted is None:
+            if wanted is None or (allowed is not None and not len(allowed)):
                 return []
-            hits = searcher.search(wanted, k, count=False).hits
-            rows = searcher.fast_field_values("row", [address for _, address in hits])
-        scored = [(int(row or 0), float(score)) for row, (score, _) in zip(rows, hits, strict=True)]
-        return sorted(scored, key=lambda hit: (-hit[1], hit[0]))
+            scored = self._scored(searcher, wanted, k) if allowed is None else self._among(searcher, wanted, k, allowed)
+        return sorted(scored, key=lambda hit: (-hit[1], hit[0]))[:k]
+
+    def _scored(self, searcher: tantivy.Searcher, wanted: tantivy.Query, k: int) -> list[tuple[int, float]]:
+        hits = searcher.search(wanted, k, count=False).hits
+        rows = searcher.fast_field_values("row", [address for _, address in hits])
+        return [(int(row or 0), float(score)) for row, (score, _) in zip(rows, hits, strict=True)]
+
+    def _among(
+        self, searcher: tantivy.Searcher, wanted: tantivy.Query, k: int, allowed: AllowedRows
+    ) -> list[tuple[int, float]]:
+        """Return the best allowed rows, at least ``k`` where there are so many.
+
+        A few rows are named in the query. Of many, the best hits are taken, and more of them until enough are allowed
+        or there are no more: that is exact, whatever the rows have to do with the query.
+        """
+        if len(allowed) <= _NAMED_ROWS:
+            names = tantivy.Query.term_set_query(self._schema, "id", [str(row) for row in allowed.rows])
+            named = tantivy.Query.const_score_query(names, 0.0)
+            return self._scored(
+                searcher,
+                tantivy.Query.boolean_query([(tantivy.Occur.Must, wanted), (tantivy.Occur.Must, named)]),
+                k,
+            )
+        n = min(len(self), 2 * k * len(self) // len(allowed) + k)
+        while True:
+            scored = self._scored(searcher, wanted, max(n, 1))
+            fits = allowed.holds(np.array([row for row, _ in scored], np.int64))
+            if np.count_nonzero(fits) >= k or len(scored) < n or n >= len(self):
+                return [hit for hit, fit in zip(scored, fits, strict=True) if fit]
+            n = min(len(self), n * 8)
 
     def rows(self) -> RowArray:
         """Return the rows it holds, ascending."""

@@ -19,6 +19,9 @@ collection.db
   ledger     what became of each input path
   roots      which folders were ingested, and what their document ids begin with
   runs       one JSON report a run
+  attribute_sources  what each source (path, front matter, sidecar, API) gave for a document id, as JSON
+  attributes what comes of it for the documents that are there, one row a value: made of the sources at any time.
+             ``kind`` is text, date, number, bool or empty; ``number`` of a date is in epoch seconds
   unsealed   documents [first, last] were stored before there were checksums, and some have none yet
 
 A ``checksum`` (see ``index.checksums``) is that of its row; in ``segment_lines`` that of the segment's UTF-8, and in
@@ -184,6 +187,27 @@ _COLLECTION_4: Step = (
     "INSERT INTO unsealed SELECT 1, (SELECT coalesce(max(number), 0) FROM documents) WHERE EXISTS (SELECT 1 FROM meta)",
 )
 
+_COLLECTION_5: Step = (
+    """CREATE TABLE attribute_sources (
+        id TEXT NOT NULL,
+        source TEXT NOT NULL,
+        content TEXT NOT NULL,
+        checksum INTEGER,
+        PRIMARY KEY (id, source)
+    )""",
+    """CREATE TABLE attributes (
+        document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        text TEXT,
+        number,
+        PRIMARY KEY (document, key, place)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX attributes_by_number ON attributes (key, kind, number, document)",
+    "CREATE INDEX attributes_by_text ON attributes (key, kind, text, document)",
+)
+
 _VECTORS_1: Step = (
     """CREATE TABLE spaces (
         number INTEGER PRIMARY KEY,
@@ -239,7 +263,7 @@ _READINGS_1: Step = (
     "CREATE INDEX uses_of_reading ON uses (reading)",
 )
 
-COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1, _COLLECTION_2, _COLLECTION_3, _COLLECTION_4)
+COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1, _COLLECTION_2, _COLLECTION_3, _COLLECTION_4, _COLLECTION_5)
 VECTORS_STEPS: Sequence[Step] = (_VECTORS_1, _VECTORS_2)
 READINGS_STEPS: Sequence[Step] = (_READINGS_1,)
 

@@ -14,6 +14,7 @@ from index.collection import Collection
 from index.fusion import fuse
 from rag.contracts import Embedder, Tokenizer
 from rag.errors import IndexMismatchError
+from rag.filters import Filter
 from rag.types import FloatArray, Hit, Retrieval
 
 __all__ = ["VECTOR_WEIGHT", "HybridRetriever"]
@@ -38,11 +39,12 @@ class HybridRetriever:
         candidates: int = CANDIDATES,
         keywords_only: bool = False,
         tokenizer: Tokenizer | None = None,
+        filter_: Filter | None = None,
     ) -> None:
         """``candidates`` are taken from each leg, or ``k`` where that is more.
 
         With the embedder's ``tokenizer`` a query longer than the model reads is embedded in parts, whose mean is
-        searched for; without, such a query is the embedder's to refuse.
+        searched for; without, such a query is the embedder's to refuse. Only what ``filter_`` allows is searched.
         """
         if not 0 <= vector_weight <= 1:
             raise ValueError(f"vector_weight must be in [0, 1], got {vector_weight}")
@@ -54,6 +56,7 @@ class HybridRetriever:
         self._candidates = candidates
         self._keywords_only = keywords_only
         self._tokenizer = tokenizer
+        self._filter = filter_
 
     async def retrieve(self, query: str, *, k: int) -> Retrieval:
         """Return at most ``k`` hits, best first, ties by chunk id. Raises EmbeddingError and CollectionError."""
@@ -61,6 +64,10 @@ class HybridRetriever:
             raise ValueError(f"k must be at least 1, got {k}")
         timings: dict[str, float] = {}
         n_candidates = max(self._candidates, k)
+        allowed = await asyncio.to_thread(self._collection.allowed, self._filter)
+        if self._filter is not None and allowed is not None and not allowed.n_documents:
+            said = f"no document matches the filter: 0 of {allowed.n_all_documents:,}"
+            return Retrieval((), (), timings, notes=(said,), nothing_allowed=True)  # no query is embedded for it
         (vectors, floor), keywords = await asyncio.gather(
             self._by_vector(query, n_candidates, timings), self._by_keywords(query, n_candidates, timings)
         )
@@ -71,7 +78,7 @@ class HybridRetriever:
 
     async def _by_keywords(self, query: str, k: int, timings: dict[str, float]) -> dict[int, float] | None:
         with _timed(timings, "keyword_search"):
-            hits = await asyncio.to_thread(self._collection.search_keywords, query, k=k)
+            hits = await asyncio.to_thread(self._collection.search_keywords, query, k=k, filter_=self._filter)
         return dict(hits) or None
 
     async def _by_vector(self, query: str, k: int, timings: dict[str, float]) -> tuple[dict[int, float] | None, float]:
@@ -89,7 +96,7 @@ class HybridRetriever:
                 " `rag ingest --rebuild`"
             )
         with _timed(timings, "vector_search"):
-            hits = await asyncio.to_thread(self._collection.search_vectors, vector, k=k)
+            hits = await asyncio.to_thread(self._collection.search_vectors, vector, k=k, filter_=self._filter)
             floor = await asyncio.to_thread(self._collection.cosine_floor, vector)
         return dict(hits) or None, floor
 

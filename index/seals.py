@@ -41,6 +41,7 @@ ROW_COLUMNS = {
     " n_tokens, warnings, reader, updated_at",
     "roots": "root, prefix",
     "runs": "finished_at, report",
+    "attribute_sources": "id, source, content",
 }
 """The tables whose every row has a checksum, and what it is of."""
 

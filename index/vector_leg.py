@@ -16,6 +16,7 @@ from index import store
 from index.database import Database
 from index.exact import RowArray
 from index.files import sweep_temporary
+from index.filtering import AllowedRows
 from index.history import Pending, pending_changes
 from index.locks import ReadersWriterLock
 from index.records import DerivedStatus, Position
@@ -56,14 +57,14 @@ class VectorLeg:
         self._updating = threading.Lock()
         self._lock = ReadersWriterLock()
 
-    def search(self, vector: FloatArray, *, k: int) -> list[tuple[int, float]]:
+    def search(self, vector: FloatArray, *, k: int, allowed: AllowedRows | None = None) -> list[tuple[int, float]]:
         """Return at most ``k`` (row, cosine), best first. The rows are to be confirmed against SQLite."""
         self.refresh()
         with self._lock.reading():
             index = self._index
             if index is None:  # another thread failed to catch up, and has said so to its caller
                 raise CollectionError(f"{self._path} could not be brought up to date; search again")
-            return index.search(vector, k=k)
+            return index.search(vector, k=k, allowed=allowed)
 
     def rows(self) -> RowArray:
         """Return the rows the index holds, ascending, after catching up."""

@@ -6,17 +6,19 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any
 
+from index.attributes import copy_given, forget_attributes, put_attributes, set_source
 from index.database import Database, sql_text
 from index.locks import WriterLock
 from index.records import LedgerEntry
 from index.statements import delete_document, delete_entry, insert_chunks, insert_document, insert_row, put_entry
 from index.vector_store import VectorSpace, VectorStore
+from rag.attributes import Attributes
 from rag.errors import CollectionError, DocumentNotFoundError
 from rag.types import Chunk, Document, content_address
 
@@ -28,12 +30,14 @@ class Replacement:
     """A document with its chunks and ledger entry, for the place of what has its id.
 
     ``replaces`` is the id of another document that goes in the same transaction, with its ledger entry: a rename.
+    ``attributes`` are those that each source gives, by source; a source that is not named keeps what it gave before.
     """
 
     document: Document
     chunks: Sequence[Chunk]
     entry: LedgerEntry
     replaces: str | None = None
+    attributes: Mapping[str, Attributes] = field(default_factory=dict)
 
     def gone(self) -> Iterable[str]:
         """Return the ids of the documents whose place it takes."""
@@ -135,6 +139,7 @@ class Writer:
             if not delete_document(connection, document_id):
                 raise DocumentNotFoundError(f"no document {document_id!r} in this collection; nothing was removed")
             delete_entry(connection, document_id)
+            forget_attributes(connection, document_id)
 
     def record(self, entry: LedgerEntry, *, drop_document: bool) -> None:
         """Write what became of a path; ``drop_document`` also deletes the document of that id, if there is one.
@@ -153,6 +158,23 @@ class Writer:
         with self._database.writing() as connection:
             delete_document(connection, path)
             delete_entry(connection, path)
+            forget_attributes(connection, path)
+
+    def set_attributes(self, changes: Mapping[str, Mapping[str, Attributes]]) -> list[str]:
+        """Write what sources give, by document id and source, in one transaction; return the ids that it changed.
+
+        No document need be there yet: the one that comes has them from its first moment.
+        """
+        self._check_open()
+        with self._database.writing() as connection:
+            changed = [
+                document_id
+                for document_id, sources in changes.items()
+                if any([set_source(connection, document_id, source, given) for source, given in sources.items()])
+            ]
+            for document_id in changed:
+                put_attributes(connection, document_id, log=True)
+        return changed
 
     def prefix_for(self, root: str) -> str:
         """Return what the document ids of an ingested folder begin with, without a slash; the same for ever after.
@@ -212,9 +234,14 @@ def _put(connection: sqlite3.Connection, one: Replacement, vectors: Sequence[tup
         delete_document(connection, gone)
         if gone != one.document.id:
             delete_entry(connection, gone)
+            copy_given(connection, gone, one.document.id)
+            forget_attributes(connection, gone)
     number = insert_document(connection, one.document, one.chunks)
     insert_chunks(connection, number, one.chunks, vectors)
     put_entry(connection, one.entry)
+    for source, given in one.attributes.items():
+        set_source(connection, one.document.id, source, given)
+    put_attributes(connection, one.document.id, log=False)
 
 
 def free_prefix(prefixes: Set[str], paths: Iterable[str], root: str) -> str:

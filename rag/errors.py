@@ -7,6 +7,7 @@ Each message has three parts: what failed, what was found, what to do. Wrong use
 from __future__ import annotations
 
 __all__ = [
+    "AccessError",
     "AuthenticationError",
     "CollectionError",
     "CollectionExistsError",
@@ -22,6 +23,7 @@ __all__ = [
     "EndpointResponseError",
     "EndpointTimeoutError",
     "EndpointUnreachableError",
+    "FilterError",
     "GenerationError",
     "IndexMismatchError",
     "MediaError",
@@ -48,6 +50,14 @@ class ConfigError(RagError):
 
 class QuestionError(RagError):
     """A question cannot be asked: it is empty, say."""
+
+
+class FilterError(RagError):
+    """A filter or an attribute is not in the form it must have."""
+
+
+class AccessError(RagError):
+    """A caller whose access labels restrict them may not do this."""
 
 
 class QuestionSetError(RagError):

@@ -244,6 +244,8 @@ class RetrievalOptions:
     """hits an answer is written from"""
     vector_weight: float | None = None
     """share of the vectors in the score, 0 to 1, the rest is keywords; None is the measured default"""
+    filter: str = ""
+    """only documents that match are searched, beside a question's own filter: "year >= 2020"; empty is all"""
 
     def __post_init__(self) -> None:
         _require(1 <= self.k <= 1000, "k", self.k, "a whole number from 1 to 1000")

@@ -445,7 +445,7 @@ class Retrieval:
     """Hits, best first, with how they were found: which legs voted and how long each stage took.
 
     ``reranker`` is the model that put them in this order, "" where none did. ``notes`` say in words what could not be
-    done as it was set.
+    done as it was set. ``nothing_allowed``: no document matched the filter, so nothing was searched.
     """
 
     hits: tuple[Hit, ...]
@@ -453,6 +453,7 @@ class Retrieval:
     timings_ms: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
     reranker: str = ""
     notes: tuple[str, ...] = ()
+    nothing_allowed: bool = False
 
 
 # --- answering -------------------------------------------------------------------------------------------------------

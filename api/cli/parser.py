@@ -72,6 +72,10 @@ def _collection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--collection", metavar="NAME", help="collection to use (default)")
 
 
+def _filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--filter", metavar="FILTER", help="only documents that match, as in 'year >= 2020'")
+
+
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
 
@@ -143,6 +147,7 @@ def _ask(commands: Commands) -> None:
     parser.add_argument("question", help="the question; - reads it from standard input")
     _collection(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
+    _filter(parser)
     parser.add_argument(
         "--sources", action="store_true", help="also list the passages that the answer was written from"
     )
@@ -160,6 +165,7 @@ def _chat(commands: Commands) -> None:
     )
     _collection(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
+    _filter(parser)
     _json(parser)
     _generation(parser)
 
@@ -174,6 +180,7 @@ def _search(commands: Commands) -> None:
     parser.add_argument("query", help="what to look for; - reads it from standard input")
     _collection(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to show")
+    _filter(parser)
     _json(parser)
 
 
@@ -261,6 +268,7 @@ def _eval(commands: Commands) -> None:
     parser.add_argument("file", nargs="?", type=Path, help="with make: the new file")
     _collection(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits that count (10)")
+    _filter(parser)
     parser.add_argument(
         "--compare", action="append", default=[], metavar="NAME=VALUE", help="and once more with this set"
     )

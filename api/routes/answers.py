@@ -42,11 +42,21 @@ async def ask(body: schemas.AskRequest, request: Request, footnote: CurrentFootn
     generation = body.generation(footnote.settings.answer)
     if body.stream or _accepts_events(request):
         events = footnote.stream(
-            body.question, collection=body.collection, history=body.turns(), k=body.k, generation=generation
+            body.question,
+            collection=body.collection,
+            history=body.turns(),
+            k=body.k,
+            generation=generation,
+            filter=body.filter,
         )
         return EventStream(events, heartbeat_s=request.app.state.heartbeat_s)
     asking = footnote.ask(
-        body.question, collection=body.collection, history=body.turns(), k=body.k, generation=generation
+        body.question,
+        collection=body.collection,
+        history=body.turns(),
+        k=body.k,
+        generation=generation,
+        filter=body.filter,
     )
     return JSONReply(answer_json(await unless_disconnected(request.receive, asking)))
 
@@ -54,7 +64,7 @@ async def ask(body: schemas.AskRequest, request: Request, footnote: CurrentFootn
 @router.post("/search", response_model=schemas.SearchReply)
 async def search(body: schemas.SearchRequest, request: Request, footnote: CurrentFootnote) -> Response:
     """Find the chunks that bear on a query, best first."""
-    searching = footnote.search(body.query, collection=body.collection, k=body.k)
+    searching = footnote.search(body.query, collection=body.collection, k=body.k, filter=body.filter)
     retrieval = await unless_disconnected(request.receive, searching)
     places = await asyncio.to_thread(footnote.places, retrieval.hits, collection=body.collection)
     return JSONReply(retrieval_json(body.query, retrieval, places))

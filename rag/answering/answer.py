@@ -13,7 +13,7 @@ from typing import Literal
 from rag.answering.context import pack
 from rag.answering.moderation import Check, ModerationPolicy, check_text
 from rag.answering.prompt import instructions, pack_history
-from rag.answering.question import checked_question, notice, retrieval_query
+from rag.answering.question import Notice, checked_question, notice, retrieval_query
 from rag.answering.writing import Writing
 from rag.contracts import ABSTENTION, DocumentStore, Generator, Moderator, Retriever, Tokenizer
 from rag.types import (
@@ -74,6 +74,7 @@ class _Draft:
     usage: Usage = field(default_factory=Usage)
     verdicts: list[ModerationVerdict] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    nothing_allowed: bool = False
     timings_ms: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
@@ -203,6 +204,7 @@ class Answerer:
         retrieval = retrieving.result()
         draft.timings_ms.update(retrieval.timings_ms)
         draft.notes = retrieval.notes
+        draft.nothing_allowed = retrieval.nothing_allowed
         return tuple(hit for hit in retrieval.hits if hit.score >= self._settings.relevance_floor)
 
     async def _retrieved(self, draft: _Draft, query: str, k: int) -> Retrieval:
@@ -232,7 +234,8 @@ class Answerer:
     ) -> AsyncGenerator[TextDelta | Citation | Moderated]:
         """Yield what the generator writes, or the notice that there is nothing to write from; fill the draft."""
         if not draft.sources:
-            yield TextDelta(_refused(draft, "not_in_documents", notice("not_in_documents", draft.question)))
+            said: Notice = "nothing_allowed" if draft.nothing_allowed else "not_in_documents"
+            yield TextDelta(_refused(draft, "not_in_documents", notice(said, draft.question)))
             return
         turns = pack_history(history, tokenizer=self._tokenizer, budget_tokens=self._settings.history_tokens)
         prompt = Prompt(instructions(self._settings.extra_instructions), draft.sources, draft.question, turns)

@@ -11,11 +11,13 @@ from rag.types import Turn
 
 __all__ = ["Notice", "checked_question", "notice", "reads_chinese", "retrieval_query"]
 
-Notice = Literal["not_in_documents", "question_blocked", "answer_blocked"]
+Notice = Literal["not_in_documents", "nothing_allowed", "question_blocked", "answer_blocked"]
 
 _NOTICES: dict[tuple[Notice, bool], str] = {
     ("not_in_documents", False): "The documents do not answer this question.",
     ("not_in_documents", True): "文档中没有能回答这个问题的内容。",
+    ("nothing_allowed", False): "No document matches the filter, so nothing was searched.",
+    ("nothing_allowed", True): "没有文档符合筛选条件，因此没有进行检索。",
     ("question_blocked", False): "This question was stopped by moderation and was not answered.",
     ("question_blocked", True): "该问题未通过内容审核，因此没有作答。",
     ("answer_blocked", False): "The answer was stopped here by moderation.",

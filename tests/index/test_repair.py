@@ -247,7 +247,8 @@ def as_before(folder: Path) -> None:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
         for table, column in (("documents", "chunks_checksum"), ("chunks", "context_start"), ("chunks", "context_end")):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        connection.execute("DROP TABLE tables")
+        for table in ("tables", "attributes", "attribute_sources"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("DROP TABLE unsealed")
         connection.execute("PRAGMA user_version = 2")
     with closing(sqlite3.connect(folder / "vectors.db")) as connection:
