@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.errors import error_reply
+from rag.answering.support import support_of
 from rag.types import (
     Answer,
     AnswerEvent,
@@ -82,6 +83,8 @@ def answer_json(answer: Answer) -> JSON:
         "answered": answer.answered,
         "refusal": answer.refusal,
         "citations": [citation_json(citation) for citation in answer.citations],
+        "statements": [dataclasses.asdict(statement) for statement in answer.statements],
+        "support": dataclasses.asdict(support_of(answer.statements)),
         "unknown_markers": list(answer.unknown_markers),
         "sources": [_source_json(source) for source in answer.sources],
         "model": answer.model,

@@ -158,6 +158,40 @@ class Error(_Reply):
     error: ErrorDetail
 
 
+_VERDICT = Literal["supported", "partly", "unsupported", "unknown marker", "uncited"]
+
+
+class Missing(_Reply):
+    """Something of a statement that the words it cites do not hold; ``where`` says where it was found instead."""
+
+    kind: Literal["number", "date", "name", "quote", "negation", "words", "language"]
+    text: str
+    where: Literal["nowhere", "elsewhere", "another source", "stitched", "dropped"]
+
+
+class Statement(_Reply):
+    """A sentence of the answer's text, from ``start`` to ``end``, and whether the words it cites bear it out."""
+
+    start: int
+    end: int
+    markers: Annotated[list[int], Field(description="the numbers at it that name a source")]
+    verdict: _VERDICT
+    missing: list[Missing]
+    reason: Annotated[str, Field(description="what is missing, in words; empty where nothing is")]
+
+
+class Support(_Reply):
+    """How much of the answer its sources bear out; the counts are of statements."""
+
+    n_statements: int
+    n_supported: int
+    n_partly: int
+    n_unsupported: int
+    n_unknown_marker: int
+    n_uncited: int
+    share: Annotated[float, Field(description="supported statements among all; 1 where there are none")]
+
+
 class Citation(_Reply):
     """The exact words that support one statement: ``quote`` is the document's text from ``start`` to ``end``."""
 
@@ -171,6 +205,9 @@ class Citation(_Reply):
     answer_start: Annotated[int, Field(description="where the statement stands in the answer's text")]
     answer_end: int
     chunk_id: str
+    verdict: _VERDICT
+    missing: list[Missing]
+    reason: Annotated[str, Field(description="what is missing, in words; empty where nothing is")]
 
 
 _CONTEXT = "what the text is read with: the header of the table that it begins in"
@@ -227,8 +264,21 @@ _ANSWER: dict[str, Any] = {
             "answer_start": 0,
             "answer_end": 56,
             "chunk_id": "0f3a9c21d4e87b65",
+            "verdict": "supported",
+            "missing": [],
+            "reason": "",
         }
     ],
+    "statements": [{"start": 0, "end": 56, "markers": [1], "verdict": "supported", "missing": [], "reason": ""}],
+    "support": {
+        "n_statements": 1,
+        "n_supported": 1,
+        "n_partly": 0,
+        "n_unsupported": 0,
+        "n_unknown_marker": 0,
+        "n_uncited": 0,
+        "share": 1.0,
+    },
     "unknown_markers": [],
     "sources": [],
     "model": "your-chat-model",
@@ -251,6 +301,8 @@ class Answer(_Reply):
     answered: bool
     refusal: Literal["not_in_documents", "moderation"] | None
     citations: list[Citation]
+    statements: list[Statement]
+    support: Support
     unknown_markers: Annotated[list[int], Field(description="numbers in the text that name no source")]
     sources: list[Source]
     model: str

@@ -39,6 +39,9 @@ __all__ = [
     "MediaText",
     "MediaUsage",
     "Medium",
+    "Missing",
+    "MissingKind",
+    "MissingWhere",
     "Moderated",
     "ModerationVerdict",
     "Page",
@@ -48,12 +51,14 @@ __all__ = [
     "Retrieval",
     "Retrieved",
     "Source",
+    "Statement",
     "Table",
     "TextDelta",
     "TextKind",
     "TimedText",
     "Turn",
     "Usage",
+    "Verdict",
     "chunk_id",
     "content_address",
     "in_context",
@@ -541,13 +546,49 @@ class Usage:
     estimated: bool = False
 
 
+Verdict = Literal["supported", "partly", "unsupported", "unknown marker", "uncited"]
+"""What is found of a statement: ``uncited`` bears no marker, ``unknown marker`` only such as name no source."""
+MissingKind = Literal["number", "date", "name", "quote", "negation", "words", "language"]
+MissingWhere = Literal["nowhere", "elsewhere", "another source", "stitched", "dropped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something of a statement that the words it cites do not hold.
+
+    ``where``: elsewhere in the cited source, in another source, nowhere in the cited source; "stitched" is a quote of
+    words that do not stand together like this, "dropped" a negation that the source has and the statement has not.
+    ``text`` is what is missing, as written or in one common form; for ``words`` the share that was found.
+    """
+
+    kind: MissingKind
+    text: str
+    where: MissingWhere
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A sentence of an answer, at ``[start, end)`` of its text, and whether its sources bear it out.
+
+    ``markers`` are those that name a source. ``reason`` says in words what is ``missing``; "" where nothing is.
+    """
+
+    start: int
+    end: int
+    markers: tuple[int, ...]
+    verdict: Verdict
+    missing: tuple[Missing, ...] = ()
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Citation:
     """The words that support one statement of an answer.
 
     ``quote == document.text[start:end]``, cut from stored text. ``place`` says in words where that is: "page 3",
     "slide 3", "§ Installation, line 40"; "" where the document is gone meanwhile. ``answer_start``/``answer_end`` is
-    the span of the statement in the answer's text; ``marker`` the number it carries there.
+    the span of the statement in the answer's text; ``marker`` the number it carries there. ``verdict`` says whether
+    these words, with those of the markers beside it, bear out the words before the marker; see ``Missing``.
     """
 
     marker: int
@@ -560,6 +601,9 @@ class Citation:
     answer_start: int
     answer_end: int
     chunk_id: str
+    verdict: Verdict
+    missing: tuple[Missing, ...]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -586,6 +630,7 @@ class Answer:
     answered: bool
     refusal: Refusal | None
     citations: tuple[Citation, ...]
+    statements: tuple[Statement, ...]
     unknown_markers: tuple[int, ...]
     sources: tuple[Source, ...]
     model: str

@@ -492,7 +492,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "search-fields": lambda: fields_part("SearchRequest"),
     "formats": formats_part,
     "footnote": lambda: members_part(Shelf, Footnote),
-    "answers": lambda: data_part(types.Answer, types.Citation, types.Source, types.Usage),
+    "answers": lambda: data_part(
+        types.Answer, types.Citation, types.Statement, types.Missing, types.Source, types.Usage
+    ),
     "events": lambda: data_part(types.Retrieved, types.Moderated, types.TextDelta),
     "hits": lambda: data_part(types.Retrieval, types.Hit, types.Chunk),
     "reports": lambda: data_part(IngestReport, FileResult, MediaCount, IngestEstimate, IngestProgress, Waiting),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from api.cli.listing import listed
 from index.records import CollectionStatus, DerivedStatus, DocumentInfo, LedgerEntry, RepairReport
 from ingest.report import IngestReport, MediaCount
+from rag.answering.support import support_of
 from rag.prices import money, money_or_unknown
 from rag.types import Answer, Citation, Hit, Source, in_context
 
@@ -159,6 +160,13 @@ def answer_footnotes(answer: Answer) -> Iterable[str]:
             yield _footnote(citation)
     for marker in answer.unknown_markers:
         yield f"[{marker}] names no source: do not trust this statement"
+    for statement in answer.statements:
+        if statement.verdict != "supported":
+            words = textwrap.shorten(answer.text[statement.start : statement.end], 60, placeholder="…")
+            yield f"{statement.verdict}: “{shown(words)}”: {shown(statement.reason)}"
+    if answer.statements:
+        support = support_of(answer.statements)
+        yield f"{support.n_supported} of {support.n_statements} statements supported by the words they cite"
 
 
 def _footnote(citation: Citation) -> str:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from rag.answering.sentences import sentence_spans
 
-__all__ = ["SourceWords", "features"]
+__all__ = ["STOP_WORDS", "SourceWords", "features"]
 
 MAX_UNIT_CHARS = 400
 """A longer sentence (a table, a list without full stops) is offered in pieces of at most about this size."""
@@ -23,13 +23,13 @@ _WORD = re.compile(rf"(?P<number>[0-9]+(?:[.,:/][0-9]+)*)|(?P<word>{_LETTER}+(?:
 _BREAK = re.compile(r"\n|(?<=[;；，,|])\s?")
 _NUMBER_WEIGHT = 2.0
 _STOP_WEIGHT = 0.1
-_STOP_WORDS = (
+_STOP_LIST = (
     "a an the and or but if of in on at to for from by with as is are was were be been being it its this that these "
     "those there he she they them his her their we our you your i not no do does did has have had will would can "
     "could may might must shall should which who whom what when where how than then so such also into about over "
     "的 了 是 在 和 与 及 或 也 都 就 而 但 为 于 中 之 其 这 那 有 个 一个 可以 以及 因此 所以 但是 这个 以下"
 )
-_STOP = frozenset(_STOP_WORDS.split())
+STOP_WORDS = frozenset(_STOP_LIST.split())
 
 
 def features(text: str) -> frozenset[str]:
@@ -55,7 +55,7 @@ def features(text: str) -> frozenset[str]:
 def _stem(word: str) -> str:
     """Return a word without a common English ending: crude, and the same on both sides of a comparison."""
     word = word.replace("’", "'").removesuffix("'s")
-    if word in _STOP:
+    if word in STOP_WORDS:
         return word
     for ending in ("ies", "ing", "ed", "es", "s", "ly", "e", "y"):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
@@ -112,7 +112,7 @@ class SourceWords:
 
 
 def _kind_weight(feature: str) -> float:
-    if feature in _STOP:
+    if feature in STOP_WORDS:
         return _STOP_WEIGHT
     return _NUMBER_WEIGHT if feature[0].isdigit() else 1.0
 

@@ -29,6 +29,7 @@ from rag.types import (
     Retrieval,
     Retrieved,
     Source,
+    Statement,
     TextDelta,
     Turn,
     Usage,
@@ -69,6 +70,7 @@ class _Draft:
     text: str = ""
     refusal: Refusal | None = None
     citations: Sequence[Citation] = ()
+    statements: tuple[Statement, ...] = ()
     unknown_markers: tuple[int, ...] = ()
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -94,6 +96,7 @@ class _Draft:
             answered=self.refusal is None,
             refusal=self.refusal,
             citations=tuple(self.citations),
+            statements=self.statements,
             unknown_markers=self.unknown_markers,
             sources=self.sources,
             model=self.model,
@@ -256,6 +259,7 @@ class Answerer:
     def _fill(self, draft: _Draft, writing: Writing) -> None:
         draft.text = writing.text
         draft.citations = writing.citations
+        draft.statements = writing.statements
         draft.unknown_markers = writing.unknown_markers
         draft.verdicts += writing.verdicts
         draft.timings_ms.update(writing.timings_ms)

@@ -5,30 +5,38 @@ the source's stored text: the sentence or two that share most with the statement
 marker. Where a statement shares nothing of weight with its source (an answer in another language, or a marker that is
 wrong), no words are picked by guess: the citation then points at the whole source. One that shares words with nothing
 but the header of the table that its source begins in points at that header. Numbers that name no source are reported,
-neither dropped nor repaired.
+neither dropped nor repaired. Each citation and each statement carries a verdict (``verdicts``): whether the words cited
+bear it out.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rag.answering.alignment import SourceWords
+from rag.answering.alignment import SourceWords, features
 from rag.answering.markers import Marker, find_markers
 from rag.answering.sentences import sentence_spans, settled_spans
+from rag.answering.verdicts import Evidence, Judgement, judge
 from rag.contracts import DocumentStore
 from rag.errors import DocumentNotFoundError
-from rag.types import Citation, Source
+from rag.types import Citation, Source, Statement
 
-__all__ = ["CitationStream", "Cited", "cite"]
+__all__ = ["CitationStream", "Cited", "cite", "is_statement"]
+
+_WORST = ("supported", "partly", "unsupported")
+_LEAST_FEATURES = 3  # words, or pairs of CJK characters: "Yes." and "如下" state nothing to be checked
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Cited:
-    """The citations of a text, in its order, and the numbers in it that name no source, in order of first mention."""
+    """The citations and statements of a text, in its order, and the numbers in it that name no source."""
 
     citations: tuple[Citation, ...]
+    statements: tuple[Statement, ...]
     unknown_markers: tuple[int, ...]
 
 
@@ -36,7 +44,7 @@ def cite(text: str, sources: Sequence[Source], *, documents: DocumentStore) -> C
     """Return the citations of a finished answer."""
     citer = _Citer(sources, documents)
     citations = [citation for span in sentence_spans(text, wrapped=False) for citation in citer.cite(text, *span)]
-    return Cited(tuple(citations), citer.unknown_markers)
+    return Cited(tuple(citations), tuple(citer.statements), citer.unknown_markers)
 
 
 class CitationStream:
@@ -56,6 +64,11 @@ class CitationStream:
     def unknown_markers(self) -> tuple[int, ...]:
         return self._citer.unknown_markers
 
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """The statements judged so far."""
+        return tuple(self._citer.statements)
+
     def feed(self, delta: str) -> list[Citation]:
         """Take the next piece of text; return the citations of the statements that are now complete."""
         self._text += delta
@@ -71,6 +84,15 @@ class CitationStream:
         return [citation for span in spans for citation in self._citer.cite(self._text, *span)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The words that a citation points at, and where they stand in the document."""
+
+    start: int
+    end: int
+    quote: str
+
+
 class _Citer:
     """Cites statement after statement; reads each source once."""
 
@@ -78,28 +100,36 @@ class _Citer:
         self._sources = {source.marker: source for source in sources}
         self._documents = documents
         self._words: dict[int, SourceWords] = {}
+        self._evidence: dict[int, Evidence] = {}
         self._unknown: dict[int, None] = {}
+        self.statements: list[Statement] = []
 
     @property
     def unknown_markers(self) -> tuple[int, ...]:
         return tuple(self._unknown)
 
     def cite(self, text: str, start: int, end: int) -> list[Citation]:
-        """Return one citation for each source that the statement ``text[start:end]`` names."""
+        """Return one citation for each source that the statement ``text[start:end]`` names; note its verdict."""
         markers = find_markers(text, start, end)
         if not markers:
+            if is_statement(text[start:end]) and not _in_code(text, start):
+                self.statements.append(Statement(start, end, (), "uncited", (), "it names no source"))
             return []
         sentence = _without(text, start, end, markers)
-        citations = []
-        for number, clause in _clauses(text, start, markers).items():
+        clauses = _clauses(text, start, markers)
+        found: dict[int, _Span] = {}
+        for number, clause in clauses.items():
             source = self._sources.get(number)
             if source is None:
                 self._unknown[number] = None
             else:
-                citations.append(self._citation(source, clause, sentence, start, end))
-        return citations
+                found[number] = self._span(source, clause, sentence)
+        tail = text[markers[-1].end : end].strip(" \t\n.。!！?？")
+        judged = self._judged(clauses, markers[-1].numbers, tail, found)
+        self.statements.append(_statement(start, end, clauses, judged))
+        return [self._citation(self._sources[n], span, judged[n], start, end) for n, span in found.items()]
 
-    def _citation(self, source: Source, clause: str, sentence: str, start: int, end: int) -> Citation:
+    def _span(self, source: Source, clause: str, sentence: str) -> _Span:
         text, first = source.text, source.start
         if source.marker not in self._words:
             self._words[source.marker] = SourceWords(text)
@@ -107,18 +137,52 @@ class _Citer:
         if span is None and source.context and (span := SourceWords(source.context).support(clause, sentence)):
             text, first = source.context, source.context_start
         low, high = span or (0, len(text))
-        page, place = self._place(source, first + low)
+        return _Span(first + low, first + high, text[low:high])
+
+    def _judged(
+        self, clauses: Mapping[int, str], last: Sequence[int], tail: str, found: Mapping[int, _Span]
+    ) -> dict[int, Judgement]:
+        """Return a judgement for each source named: of its clause, by its words and those of all beside it.
+
+        Words after the last marker belong to its clause.
+        """
+        judged: dict[int, Judgement] = {}
+        others = [self._cited(number) for number in self._sources if number not in found]
+        for number in found:
+            beside = [other for other in found if clauses[other] == clauses[number]]
+            clause = f"{clauses[number]} {tail}" if tail and number in last else clauses[number]
+            if beside[0] != number:
+                judged[number] = judged[beside[0]]
+                continue
+            cited = [self._cited(other, found[other].quote) for other in beside]
+            judged[number] = judge(clause.strip(), cited, others)
+        return judged
+
+    def _cited(self, number: int, quote: str = "") -> Evidence:
+        """Return a source as evidence, read once, with the words cited from it."""
+        if number not in self._evidence:
+            source = self._sources[number]
+            about = "\n".join((source.title, *source.headings, source.context))
+            self._evidence[number] = Evidence("", source.text, about)
+        whole = self._evidence[number]
+        return Evidence(quote, whole.source, whole.about) if quote else whole
+
+    def _citation(self, source: Source, span: _Span, judgement: Judgement, start: int, end: int) -> Citation:
+        page, place = self._place(source, span.start)
         return Citation(
             marker=source.marker,
             document=source.document_id,
             page=page,
             place=place,
-            start=first + low,
-            end=first + high,
-            quote=text[low:high],
+            start=span.start,
+            end=span.end,
+            quote=span.quote,
             answer_start=start,
             answer_end=end,
-            chunk_id=_chunk_at(source, first + low),
+            chunk_id=_chunk_at(source, span.start),
+            verdict=judgement.verdict,
+            missing=judgement.missing,
+            reason=judgement.reason,
         )
 
     def _place(self, source: Source, offset: int) -> tuple[int | None, str]:
@@ -128,6 +192,37 @@ class _Citer:
             return page, self._documents.place_at(source.document_id, offset)
         except DocumentNotFoundError:  # removed meanwhile: the quote stands, its page is gone
             return None, ""
+
+
+def _statement(start: int, end: int, clauses: Mapping[int, str], judged: Mapping[int, Judgement]) -> Statement:
+    """Return the statement with the worst verdict of its clauses; a number that names no source bears nothing out."""
+    markers = tuple(judged)
+    unknown = [number for number in clauses if number not in judged]
+    if unknown and any(clauses[number] not in [clauses[known] for known in judged] for number in unknown):
+        names = ", ".join(f"[{number}]" for number in unknown)
+        return Statement(start, end, markers, "unknown marker", (), f"{names} names no source")
+    worst = max(judged.values(), key=lambda judgement: _WORST.index(judgement.verdict))
+    missing = tuple(dict.fromkeys(one for judgement in judged.values() for one in judgement.missing))
+    reasons = dict.fromkeys(judgement.reason for judgement in judged.values() if judgement.reason)
+    return Statement(start, end, markers, worst.verdict, missing, "; ".join(reasons))
+
+
+def is_statement(sentence: str) -> bool:
+    """Tell whether a sentence without a marker states something that should bear one.
+
+    Headings, questions, words that announce a list, and what has fewer than three words or six CJK characters do not.
+
+    >>> is_statement("It was built in 1889."), is_statement("## Sources"), is_statement("There are two ways:")
+    (True, False, False)
+    """
+    body = sentence.strip().strip("*_ ")
+    if body.startswith(("#", "|", "```", "~~~", "---")) or body.endswith(("?", "？", ":", "：")):
+        return False
+    return len(features(body)) >= _LEAST_FEATURES
+
+
+def _in_code(text: str, place: int) -> bool:
+    return sum(1 for _ in _FENCE.finditer(text, 0, place)) % 2 == 1
 
 
 def _clauses(text: str, start: int, markers: Sequence[Marker]) -> dict[int, str]:

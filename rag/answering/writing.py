@@ -20,6 +20,7 @@ from rag.types import (
     Moderated,
     ModerationVerdict,
     Prompt,
+    Statement,
     TextDelta,
     Usage,
 )
@@ -57,6 +58,10 @@ class Writing:
     @property
     def unknown_markers(self) -> tuple[int, ...]:
         return self._cited.unknown_markers
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        return self._cited.statements
 
     def usage(self, tokenizer: Tokenizer) -> Usage:
         """Return what the provider said was paid for, or else an estimate by counting."""

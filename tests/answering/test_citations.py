@@ -197,7 +197,7 @@ def test_citations_of_a_stream_are_those_of_the_finished_text(text: str, cuts: l
     for start, end in pairwise(edges):
         citations += stream.feed(text[start:end])
     citations += stream.finish()
-    assert Cited(tuple(citations), stream.unknown_markers) == cite(text, SOURCES, documents=SHELF)
+    assert Cited(tuple(citations), stream.statements, stream.unknown_markers) == cite(text, SOURCES, documents=SHELF)
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=20).map("".join))
