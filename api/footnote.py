@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from api.shelf import REBUILDING, Shelf
 from index.collection import Collection
+from index.many import ManyDocuments, ManyRetriever, OnceEmbedder
 from index.retriever import VECTOR_WEIGHT, HybridRetriever
+from index.vector_store import VectorSpace
 from rag.answering.answer import Answerer, AnswerSettings
 from rag.answering.reranked import RerankedRetriever
-from rag.contracts import Retriever
+from rag.contracts import DocumentStore, Embedder, Retriever
 from rag.errors import (
     CollectionError,
     CollectionExistsError,
@@ -230,19 +232,27 @@ class Footnote(Shelf):
         ]
 
     async def search(
-        self, query: str, *, collection: str | None = None, k: int | None = None, filter: FilterLike | None = None
+        self,
+        query: str,
+        *,
+        collection: str | None = None,
+        collections: Sequence[str] = (),
+        k: int | None = None,
+        filter: FilterLike | None = None,
     ) -> Retrieval:
         """Return the passages that bear on a query, best first; of the documents that match ``filter``.
 
-        A filter is a text, JSON values in OpenAI's shape, or a ``rag.filters.Filter``. Raises FilterError.
+        Of several collections they are the best of all, named ``manuals/guide.md``. A filter is a text, JSON values in
+        OpenAI's shape, or a ``rag.filters.Filter``. Raises FilterError.
         """
-        opened = self.collection(collection)
-        retriever = await self._retriever(opened, self._filter(filter))
+        retriever = await self._retriever(self._searched(collection, collections), self._filter(filter))
         return await retriever.retrieve(query, k=k or self.settings.retrieval.k)
 
-    def places(self, hits: Sequence[Hit], *, collection: str | None = None) -> list[str]:
+    def places(
+        self, hits: Sequence[Hit], *, collection: str | None = None, collections: Sequence[str] = ()
+    ) -> list[str]:
         """Return in words where each hit begins, as citations do; "" where its document is gone meanwhile."""
-        opened = self.collection(collection)
+        opened = _documents(self._searched(collection, collections))
         places = []
         for hit in hits:
             try:
@@ -256,13 +266,14 @@ class Footnote(Shelf):
         question: str,
         *,
         collection: str | None = None,
+        collections: Sequence[str] = (),
         history: Sequence[Turn] = (),
         k: int | None = None,
         generation: GenerationSettings | None = None,
         filter: FilterLike | None = None,
     ) -> AsyncIterator[AnswerEvent]:
         """Yield an answer as it is written: Retrieved first, the whole Answer last. Closing it stops the model."""
-        answerer = await self._answerer(self.collection(collection), self._filter(filter))
+        answerer = await self._answerer(self._searched(collection, collections), self._filter(filter))
         async with aclosing(answerer.stream(question, history=history, generation=generation, k=k)) as events:
             async for event in events:
                 yield event
@@ -272,16 +283,23 @@ class Footnote(Shelf):
         question: str,
         *,
         collection: str | None = None,
+        collections: Sequence[str] = (),
         history: Sequence[Turn] = (),
         k: int | None = None,
         generation: GenerationSettings | None = None,
         filter: FilterLike | None = None,
     ) -> Answer:
         """Return a finished answer; ``answered`` is False when the documents do not say."""
-        answerer = await self._answerer(self.collection(collection), self._filter(filter))
+        answerer = await self._answerer(self._searched(collection, collections), self._filter(filter))
         return await answerer.answer(question, history=history, generation=generation, k=k)
 
     # --- how
+
+    def _searched(self, name: str | None, names: Sequence[str]) -> list[Collection]:
+        """Return the collections to search, each once. Raises CollectionNotFoundError, which names the missing one."""
+        if name is not None and names:
+            raise ConfigError("name one collection or several, not both")
+        return [self.collection(one) for one in dict.fromkeys(names or [name or self.settings.collection])]
 
     async def _writable(self, name: str) -> Collection:
         if name in self.collections():
@@ -415,23 +433,22 @@ class Footnote(Shelf):
         usual = self.settings.retrieval.filter
         return all_of(*(None if written is None else as_filter(written) for written in (usual or None, given)))
 
-    async def _retriever(self, collection: Collection, filter_: Filter | None = None) -> Retriever:
-        embedder = await self.wiring.embedder(collection.config)
-        loading = [asyncio.to_thread(collection.refresh)]
-        if isinstance(embedder, LocalEmbedder):
-            loading.append(asyncio.to_thread(embedder.load))
-        # Side by side: a cold question waits for the slowest of these, not for their sum. Later they are no work.
-        tokenizer, *_ = await asyncio.gather(
-            asyncio.to_thread(self.wiring.tokenizer, collection.config.tokenizer), *loading
-        )
+    async def _retriever(self, collections: Sequence[Collection], filter_: Filter | None = None) -> Retriever:
         weight = self.settings.retrieval.vector_weight
-        retriever = HybridRetriever(
-            collection,
-            embedder,
-            tokenizer=tokenizer,
-            vector_weight=VECTOR_WEIGHT if weight is None else weight,
-            filter_=filter_,
+        weight = VECTOR_WEIGHT if weight is None else weight
+        embedders: dict[VectorSpace, Embedder] = {}
+        for collection in collections if len(collections) > 1 else ():
+            try:
+                embedder = await self.wiring.embedder(collection.config)
+            except IndexMismatchError as error:
+                raise IndexMismatchError(f"collection {collection.name!r}: {error}") from error
+            embedders.setdefault(collection.space, OnceEmbedder(embedder))
+        hybrids = await asyncio.gather(
+            *(self._hybrid(one, weight, embedders.get(one.space), filter_) for one in collections)
         )
+        retriever: Retriever = hybrids[0]
+        if len(collections) > 1:
+            retriever = ManyRetriever(collections, hybrids, vector_weight=weight)
         reranker = await self.wiring.reranker()
         if reranker is None:
             return retriever
@@ -444,7 +461,23 @@ class Footnote(Shelf):
             timeout_s=options.timeout_s,
         )
 
-    async def _answerer(self, collection: Collection, filter_: Filter | None = None) -> Answerer:
+    async def _hybrid(
+        self, collection: Collection, weight: float, shared: Embedder | None, filter_: Filter | None
+    ) -> HybridRetriever:
+        """Return what searches one collection; ``shared`` embeds the question for all that have its model."""
+        embedder = await self.wiring.embedder(collection.config)
+        loading = [asyncio.to_thread(collection.refresh)]
+        if isinstance(embedder, LocalEmbedder):
+            loading.append(asyncio.to_thread(embedder.load))
+        # Side by side: a cold question waits for the slowest of these, not for their sum. Later they are no work.
+        tokenizer, *_ = await asyncio.gather(
+            asyncio.to_thread(self.wiring.tokenizer, collection.config.tokenizer), *loading
+        )
+        return HybridRetriever(
+            collection, shared or embedder, tokenizer=tokenizer, vector_weight=weight, filter_=filter_
+        )
+
+    async def _answerer(self, collections: Sequence[Collection], filter_: Filter | None = None) -> Answerer:
         options = self.settings.answer
         generation = GenerationSettings(
             temperature=options.temperature,
@@ -456,10 +489,10 @@ class Footnote(Shelf):
             stop=options.stop,
         )
         return Answerer(
-            await self._retriever(collection, filter_),
+            await self._retriever(collections, filter_),
             await self.wiring.generator(),
-            documents=collection,
-            tokenizer=self.wiring.answer_tokenizer(collection.config),
+            documents=_documents(collections),
+            tokenizer=self.wiring.answer_tokenizer(collections[0].config),
             moderator=await self.wiring.moderator(),
             policy=self.wiring.moderation_policy(),
             settings=AnswerSettings(
@@ -469,6 +502,10 @@ class Footnote(Shelf):
                 extra_instructions=options.instructions,
             ),
         )
+
+
+def _documents(collections: Sequence[Collection]) -> DocumentStore:
+    return collections[0] if len(collections) == 1 else ManyDocuments(collections)
 
 
 def _places(named: Sequence[Path | str]) -> list[Place]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from index.library import check_collection_name
@@ -51,6 +51,10 @@ def _name(value: str) -> str:
 
 CollectionName = Annotated[str, AfterValidator(_name)]
 WhichCollection = Annotated[CollectionName | None, Field(description="without one, the service's default")]
+Collections = Annotated[
+    list[CollectionName],
+    Field(max_length=50, description="several, searched as one; documents are then named `manuals/guide.md`"),
+]
 Hits = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -87,11 +91,23 @@ Filtering = Annotated[
 ]
 
 
-class AskRequest(_Request):
+class _OfCollections(_Request):
+    """What is asked of one collection, or of several."""
+
+    collection: WhichCollection = None
+    collections: Collections = []
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if self.collection is not None and self.collections:
+            raise PydanticCustomError("collections", "name one `collection` or several `collections`, not both")
+        return self
+
+
+class AskRequest(_OfCollections):
     """A question. The sampling parameters are those of a chat completion; left out, the service's settings hold."""
 
     question: Annotated[Text, Field(examples=["When did the first crewed landing on the Moon take place?"])]
-    collection: WhichCollection = None
     history: Annotated[list[HistoryTurn], Field(max_length=MAX_TURNS, description="oldest first")] = []
     k: Annotated[Hits | None, Field(description="hits the answer is written from")] = None
     filter: Filtering = None
@@ -124,9 +140,8 @@ class AskRequest(_Request):
 _SAMPLING = tuple(field.name for field in dataclasses.fields(GenerationSettings))
 
 
-class SearchRequest(_Request):
+class SearchRequest(_OfCollections):
     query: Annotated[Text, Field(examples=["moon landing date"])]
-    collection: WhichCollection = None
     k: Hits | None = None
     filter: Filtering = None
 

@@ -155,6 +155,10 @@ class Collection:
         with self._database.reading() as connection:
             return store.chunk_rows(connection)
 
+    def n_chunks(self) -> int:
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
+
     def chunks(self, rows: Sequence[int]) -> dict[int, Chunk]:
         """Return the chunks of rows; those deleted meanwhile are left out."""
         with self._database.reading() as connection:

@@ -63,18 +63,34 @@ class HybridRetriever:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         timings: dict[str, float] = {}
-        n_candidates = max(self._candidates, k)
-        allowed = await asyncio.to_thread(self._collection.allowed, self._filter)
-        if self._filter is not None and allowed is not None and not allowed.n_documents:
-            said = f"no document matches the filter: 0 of {allowed.n_all_documents:,}"
+        if said := await self.refused():
             return Retrieval((), (), timings, notes=(said,), nothing_allowed=True)  # no query is embedded for it
-        (vectors, floor), keywords = await asyncio.gather(
-            self._by_vector(query, n_candidates, timings), self._by_keywords(query, n_candidates, timings)
-        )
+        vectors, floor, keywords = await self.candidates(query, k=k, timings=timings)
         with _timed(timings, "fuse"):
             hits = await asyncio.to_thread(self._fused, vectors, keywords, k, floor)
         legs = [name for name, leg in (("vectors", vectors), ("keywords", keywords)) if leg is not None]
         return Retrieval(hits, tuple(legs), timings)
+
+    async def refused(self) -> str:
+        """Return in words that the filter lets no document through; "" where there are some, or no filter."""
+        allowed = await asyncio.to_thread(self._collection.allowed, self._filter)
+        if self._filter is None or allowed is None or allowed.n_documents:
+            return ""
+        return f"no document matches the filter: 0 of {allowed.n_all_documents:,}"
+
+    async def candidates(
+        self, query: str, *, k: int, timings: dict[str, float] | None = None
+    ) -> tuple[dict[int, float] | None, float, dict[int, float] | None]:
+        """Return the best cosines by row, the cosine that says nothing, and the best BM25 scores; at least ``k`` each.
+
+        None is a leg without a vote. ``timings`` gets how many milliseconds each stage took.
+        """
+        timings = {} if timings is None else timings
+        n_candidates = max(self._candidates, k)
+        (vectors, floor), keywords = await asyncio.gather(
+            self._by_vector(query, n_candidates, timings), self._by_keywords(query, n_candidates, timings)
+        )
+        return vectors, floor, keywords
 
     async def _by_keywords(self, query: str, k: int, timings: dict[str, float]) -> dict[int, float] | None:
         with _timed(timings, "keyword_search"):

@@ -20,7 +20,7 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     """Answer the question; 0 also when the documents do not say, for that is an answer."""
     question = sys.stdin.read() if args.question == "-" else args.question
     async with Footnote(settings) as footnote:
-        answer = await ask(footnote, question, as_json=args.json, events=args.events)
+        answer = await ask(footnote, question, collections=args.collections, as_json=args.json, events=args.events)
     if args.sources and not args.json:
         print("\nanswered from:")
         print("\n".join(source_lines(answer.sources)))
@@ -32,13 +32,14 @@ async def ask(
     question: str,
     *,
     collection: str | None = None,
+    collections: Sequence[str] = (),
     history: Sequence[Turn] = (),
     as_json: bool = False,
     events: bool = False,
 ) -> Answer:
     """Print an answer as it is written, and return it."""
     answer: Answer | None = None
-    async for event in footnote.stream(question, collection=collection, history=history):
+    async for event in footnote.stream(question, collection=collection, collections=collections, history=history):
         if as_json:
             if events or isinstance(event, Answer):
                 print(json.dumps(event_json(event), ensure_ascii=False), flush=True)

@@ -31,7 +31,9 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
                 history.clear()
             elif question:
                 try:
-                    answer = await ask(footnote, question, history=history, as_json=args.json)
+                    answer = await ask(
+                        footnote, question, collections=args.collections, history=history, as_json=args.json
+                    )
                 except RagError as error:
                     note(f"rag chat: {error}")
                     status = 1

@@ -76,6 +76,18 @@ def _filter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filter", metavar="FILTER", help="only documents that match, as in 'year >= 2020'")
 
 
+def _several(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--collection",
+        dest="collections",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="collection to use (default); several are searched as one",
+    )
+
+
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
 
@@ -145,7 +157,7 @@ def _ask(commands: Commands) -> None:
         "  echo 'How long is the warranty?' | rag ask - --json",
     )
     parser.add_argument("question", help="the question; - reads it from standard input")
-    _collection(parser)
+    _several(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
     _filter(parser)
     parser.add_argument(
@@ -163,7 +175,7 @@ def _chat(commands: Commands) -> None:
         "ask one question after another",
         "  rag chat\n  rag chat --collection manuals\nIn the conversation: /new starts over, /quit or Ctrl-D ends.",
     )
-    _collection(parser)
+    _several(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
     _filter(parser)
     _json(parser)
@@ -175,10 +187,10 @@ def _search(commands: Commands) -> None:
         commands,
         "search",
         "find passages, without writing an answer",
-        "  rag search 'battery life' -k 5\n  rag search 电池 --json",
+        "  rag search 'battery life' -k 5\n  rag search 电池 --json\n  rag search warranty -c manuals -c contracts",
     )
     parser.add_argument("query", help="what to look for; - reads it from standard input")
-    _collection(parser)
+    _several(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to show")
     _filter(parser)
     _json(parser)

@@ -18,8 +18,8 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the hits, best first."""
     query = sys.stdin.read() if args.query == "-" else args.query
     async with Footnote(settings) as footnote:
-        retrieval = await footnote.search(query)
-        places = footnote.places(retrieval.hits)
+        retrieval = await footnote.search(query, collections=args.collections)
+        places = footnote.places(retrieval.hits, collections=args.collections)
     if args.json:
         for hit, place in zip(retrieval.hits, places, strict=True):
             print(json.dumps(hit_json(hit, place), ensure_ascii=False))

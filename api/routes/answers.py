@@ -44,6 +44,7 @@ async def ask(body: schemas.AskRequest, request: Request, footnote: CurrentFootn
         events = footnote.stream(
             body.question,
             collection=body.collection,
+            collections=body.collections,
             history=body.turns(),
             k=body.k,
             generation=generation,
@@ -53,6 +54,7 @@ async def ask(body: schemas.AskRequest, request: Request, footnote: CurrentFootn
     asking = footnote.ask(
         body.question,
         collection=body.collection,
+        collections=body.collections,
         history=body.turns(),
         k=body.k,
         generation=generation,
@@ -64,9 +66,13 @@ async def ask(body: schemas.AskRequest, request: Request, footnote: CurrentFootn
 @router.post("/search", response_model=schemas.SearchReply)
 async def search(body: schemas.SearchRequest, request: Request, footnote: CurrentFootnote) -> Response:
     """Find the chunks that bear on a query, best first."""
-    searching = footnote.search(body.query, collection=body.collection, k=body.k, filter=body.filter)
+    searching = footnote.search(
+        body.query, collection=body.collection, collections=body.collections, k=body.k, filter=body.filter
+    )
     retrieval = await unless_disconnected(request.receive, searching)
-    places = await asyncio.to_thread(footnote.places, retrieval.hits, collection=body.collection)
+    places = await asyncio.to_thread(
+        footnote.places, retrieval.hits, collection=body.collection, collections=body.collections
+    )
     return JSONReply(retrieval_json(body.query, retrieval, places))
 
 

@@ -73,3 +73,25 @@ def test_what_a_service_exports_another_imports(library: Path, tmp_path: Path, s
     assert (bad.status_code, "not exported" in bad.text, str(tmp_path) in bad.text) == (500, True, False)
     hits = [one.post("/search", json=QUESTION).json()["hits"] for one in (client, other)]
     assert hits[0] == hits[1]
+
+
+def test_several_collections_answer_one_question(
+    library: Path, tmp_path: Path, service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tower = tmp_path / "tower.txt"
+    tower.write_text("The tower of the second collection is 77 metres high and was opened in 2001.\n")
+    assert rag(library, "ingest", str(tower), "-c", "second", "-q") == 0
+    capsys.readouterr()
+    assert rag(library, "search", "How high is the tower?", "-c", "default", "-c", "second", "--json") == 0
+    hits = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"second/tower.txt", "default/places/tower.txt"} <= {hit["document"] for hit in hits}
+    assert all(hit["place"] for hit in hits)
+    client = service(library)
+    question = "When was the tower of the second collection opened?"
+    answer = client.post("/ask", json={"question": question, "collections": ["default", "second"]}).json()
+    assert answer["citations"][0]["document"] == "second/tower.txt"
+    assert "2001" in answer["citations"][0]["quote"]
+    missing = client.post("/search", json={"query": "tower", "collections": ["default", "mian"]})
+    assert (missing.status_code, "'mian'" in missing.text) == (404, True)
+    both = client.post("/search", json={"query": "tower", "collection": "default", "collections": ["second"]})
+    assert (both.status_code, "not both" in both.text) == (400, True)
