@@ -34,6 +34,7 @@ from rag.types import Answer, AnswerEvent, GenerationSettings, Hit, Retrieval, T
 if TYPE_CHECKING:
     from ingest.batch_report import BatchProgress, BatchReport, BatchRun
     from ingest.cost import IngestEstimate, Spending
+    from ingest.reembed import ReembedReport
     from ingest.report import FileResult, IngestReport
     from ingest.roots import Place
     from ingest.run import TextQueue
@@ -206,6 +207,31 @@ class Footnote(Shelf):
             collection=self.collection(name) if name in self.collections() else None,
             rebuild=rebuild,
             on_progress=on_progress,
+        )
+
+    async def change_model(
+        self,
+        name: str | None = None,
+        *,
+        dry_run: bool = False,
+        on_progress: Callable[[int, int], None] = lambda n_done, n_all: None,
+        stop: asyncio.Event | None = None,
+    ) -> ReembedReport:
+        """Make a collection anew for the embedding model of the settings, from its stored texts; no file is read.
+
+        The old one answers until the new one is whole, and stays when the run is stopped or fails; the next run finds
+        the vectors that were paid for. ``dry_run`` says what it would cost; ``ingest.max_cost`` is the limit.
+        """
+        from api.remodelling import change_model
+
+        return await change_model(
+            self.wiring,
+            self.library,
+            self.collection(name),
+            max_cost=self.settings.ingest.max_cost,
+            dry_run=dry_run,
+            on_progress=on_progress,
+            stop=stop,
         )
 
     async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> list[FileResult]:

@@ -6,18 +6,20 @@ its uploads lie under its name.
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from index.database import Database
 from index.files import put_in_place
 from index.migrations import COLLECTION_STEPS
+from index.records import METRIC, CollectionConfig
 from index.statements import insert_row
 
-__all__ = ["Identity", "copy_database", "identity_of", "set_identity"]
+__all__ = ["Identity", "copy_database", "identity_of", "set_config", "set_identity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,12 @@ def set_identity(folder: Path, identity: Identity) -> None:
     with closing(Database(folder / "collection.db", COLLECTION_STEPS)) as database, database.writing() as connection:
         insert_row(connection, "meta", ("identity", identity.key))
         insert_row(connection, "meta", ("uploads", identity.uploads))
+
+
+def set_config(folder: Path, config: CollectionConfig) -> None:
+    """Say that the collection in a folder is of another configuration; its chunks are to be made anew then."""
+    with closing(Database(folder / "collection.db", COLLECTION_STEPS)) as database, database.writing() as connection:
+        insert_row(connection, "meta", ("config", json.dumps({**asdict(config), "metric": METRIC})))
 
 
 def copy_database(source: Path, target: Path) -> None:

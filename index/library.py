@@ -182,7 +182,7 @@ class Library:
             except OSError as error:
                 raise CollectionError(f"cannot rename collection {name!r} to {to!r}: {error}") from error
 
-    def supersede(self, name: str, *, by: str) -> None:
+    def supersede(self, name: str, *, by: str, unchanged_since: int | None = None) -> None:
         """Put the collection ``by`` in the place of ``name``, which is deleted; open handles of both end with that.
 
         The old one answers until this is called; it comes back when this is interrupted. Raises CollectionLockedError
@@ -192,15 +192,20 @@ class Library:
         self._put_back(name)
         if not _is_collection(new):
             raise self._not_found(by)
-        self._exchange(name, new)
+        self._exchange(name, new, unchanged_since=unchanged_since)
 
-    def _exchange(self, name: str, new: Path) -> None:
-        """Put the collection in the folder ``new`` in the place of ``name``, with its identity; delete the old one."""
+    def _exchange(self, name: str, new: Path, *, unchanged_since: int | None = None) -> None:
+        """Put the collection in the folder ``new`` in the place of ``name``, with its identity; delete the old one.
+
+        Raises CollectionError where the old one is no longer that of the change ``unchanged_since``.
+        """
         old = self._path(name)
         aside = old.with_name(f"{_ASIDE}{name}")
         shutil.rmtree(aside, ignore_errors=True)
         words = f"putting {new.name} in the place of {name}"
         with self._locked(name, old, words), self._locked(new.name, new, words):
+            if unchanged_since is not None and self._last_change(old) != unchanged_since:
+                raise CollectionError(f"collection {name!r} was changed meanwhile, and stays; run the command again")
             with suppress(CollectionError):  # the old one cannot be read: the new one is another then
                 set_identity(new, identity_of(old, name))
             try:
@@ -212,6 +217,10 @@ class Library:
                     os.rename(aside, old)
                 raise CollectionError(f"cannot put {new.name!r} in the place of {name!r}: {error}") from error
         shutil.rmtree(aside, ignore_errors=True)
+
+    def _last_change(self, path: Path) -> int:
+        with Collection(path, self.vectors) as collection:
+            return collection.status().seq
 
     def identity(self, name: str) -> Identity:
         """Return which collection it is that has this name. Raises CollectionNotFoundError and CollectionError."""

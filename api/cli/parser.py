@@ -233,11 +233,12 @@ def _collections(commands: Commands) -> None:
         "  rag collections restore manuals before-the-move\n"
         "  rag collections prune manuals --keep 5\n"
         "  rag collections delete-snapshot manuals before-the-move\n"
+        "  rag collections change-model manuals --dry-run\n"
         "  rag collections delete manuals --yes",
     )
     actions = (
         *("list", "create", "show", "copy", "rename", "export", "import", "delete"),
-        *("snapshot", "snapshots", "restore", "delete-snapshot", "prune"),
+        *("snapshot", "snapshots", "restore", "delete-snapshot", "prune", "change-model"),
     )
     parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do (list)")
     parser.add_argument("name", nargs="?", help="the collection; with import: the file")
@@ -246,6 +247,8 @@ def _collections(commands: Commands) -> None:
     parser.add_argument("--replace", action="store_true", help="import in the place of a collection of that name")
     parser.add_argument("--no-keep", action="store_true", help="restore without a snapshot of what is replaced")
     parser.add_argument("--keep", type=int, metavar="N", help="prune all snapshots but the newest N")
+    parser.add_argument("--dry-run", action="store_true", help="say what a change of model would cost, and do nothing")
+    parser.add_argument("--max-cost", type=float, metavar="AMOUNT", help="stop a change of model before it costs more")
     _json(parser)
 
 

@@ -12,9 +12,11 @@ from api.footnote import Footnote
 from index.collection_file import Exported
 from index.points import Snapshot
 from rag.errors import ConfigError
+from rag.prices import money_or_unknown
 
 __all__ = ["shelve"]
 
+_TELL_EVERY = 100
 _TARGETS = {
     "copy": "the name of the copy",
     "rename": "the new name",
@@ -49,8 +51,25 @@ async def shelve(footnote: Footnote, args: argparse.Namespace) -> None:
     elif args.action == "delete-snapshot":
         footnote.delete_snapshot(name, target)
         note(f"deleted snapshot '{target}' of '{name}'")
+    elif args.action == "change-model":
+        await _change_model(footnote, args)
     else:
         _prune(footnote, args)
+
+
+async def _change_model(footnote: Footnote, args: argparse.Namespace) -> None:
+    def told(n_done: int, n_all: int) -> None:
+        if n_done % _TELL_EVERY == 0 or n_done == n_all:
+            note(f"{n_done:,} of {n_all:,} documents")
+
+    report = await footnote.change_model(args.name, dry_run=args.dry_run, on_progress=told)
+    if args.json:
+        print(json.dumps(asdict(report), ensure_ascii=False))
+        return
+    price = money_or_unknown(report.cost, report.currency)
+    held = f"{report.n_documents:,} documents, {report.n_chunks:,} chunks for {report.model}"
+    print(f"collection '{report.collection}': {held}; {report.n_texts:,} texts, {report.n_tokens:,} tokens, {price}")
+    note("a dry run: nothing was changed" if args.dry_run else f"'{report.collection}' answers with {report.model} now")
 
 
 def _say(what: Exported, where: str, *, as_json: bool) -> None:
