@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rag.answering.context import pack
+from rag.answering.injection import injection_notes
 from rag.answering.moderation import Check, ModerationPolicy, check_text
 from rag.answering.prompt import instructions, pack_history
 from rag.answering.question import Notice, checked_question, notice, retrieval_query
@@ -240,6 +241,7 @@ class Answerer:
             said: Notice = "nothing_allowed" if draft.nothing_allowed else "not_in_documents"
             yield TextDelta(_refused(draft, "not_in_documents", notice(said, draft.question)))
             return
+        draft.notes = (*draft.notes, *injection_notes(draft.sources))
         turns = pack_history(history, tokenizer=self._tokenizer, budget_tokens=self._settings.history_tokens)
         prompt = Prompt(instructions(self._settings.extra_instructions), draft.sources, draft.question, turns)
         writing = Writing(prompt, generator=self._generator, documents=self._documents)
@@ -260,6 +262,12 @@ class Answerer:
         draft.text = writing.text
         draft.citations = writing.citations
         draft.statements = writing.statements
+        if writing.n_links_removed:
+            n = writing.n_links_removed
+            draft.notes = (
+                *draft.notes,
+                f"{n} link{'s' * (n > 1)} removed from the answer: no source holds the address",
+            )
         draft.unknown_markers = writing.unknown_markers
         draft.verdicts += writing.verdicts
         draft.timings_ms.update(writing.timings_ms)

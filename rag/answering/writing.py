@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from rag.answering.abstention import abstention_in
 from rag.answering.citations import CitationStream
+from rag.answering.links import LinkGuard
 from rag.answering.moderation import Check, gated, whole_sentences
 from rag.answering.prompt import prompt_tokens
 from rag.contracts import DocumentStore, Generator, Tokenizer
@@ -49,7 +50,13 @@ class Writing:
         self._prompt = prompt
         self._generator = generator
         self._cited = CitationStream(prompt.sources, documents=documents)
+        self._links = LinkGuard(prompt.sources)
         self._raw = ""
+
+    @property
+    def n_links_removed(self) -> int:
+        """Links taken out because no source holds their address."""
+        return self._links.n_removed
 
     @property
     def text(self) -> str:
@@ -81,7 +88,7 @@ class Writing:
         With ``check`` text comes sentence by sentence, each held until it is judged; with ``blocks`` the first flagged
         one ends the answer and is not shown. Raises GenerationError also when nothing was written.
         """
-        texts = self._texts(settings)
+        texts = self._guarded(self._texts(settings))
         if check is None:
             async with aclosing(texts):
                 async for text in texts:
@@ -118,6 +125,15 @@ class Writing:
         kept = list(citations)
         self.citations += kept
         return kept
+
+    async def _guarded(self, texts: AsyncGenerator[str]) -> AsyncGenerator[str]:
+        """Yield the text without links to addresses that no source holds."""
+        async with aclosing(texts):
+            async for text in texts:
+                if shown := self._links.feed(text):
+                    yield shown
+        if shown := self._links.finish():
+            yield shown
 
     async def _texts(self, settings: GenerationSettings) -> AsyncGenerator[str]:
         """Yield the generated text from where it is known not to be an abstention."""
