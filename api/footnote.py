@@ -362,6 +362,9 @@ class Footnote(Shelf):
         if new_name in library.collections():  # what an interrupted rebuild left; its vectors are kept
             library.delete(new_name)
         new = await self._create(new_name)
+        if old is not None and (given := old.all_given()):
+            with new.writer("attributes of a rebuild") as writer:
+                writer.set_attributes({document_id: {"api": found} for document_id, found in given.items()})
         uploads = self.library.uploads(name).resolve()
         there = [root for root in roots if is_there(root)]
         reports: list[IngestReport] = []
@@ -437,6 +440,7 @@ class Footnote(Shelf):
             parts=tuple(parts),
             leave=frozenset(leave),
             web=web,
+            attributes=self.wiring.attribute_rules(),
         )
         media = await self.wiring.media_readers()
         async with self._writing[collection.name]:  # uploads wait for each other; another process is an error

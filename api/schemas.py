@@ -22,11 +22,13 @@ __all__ = [
     "Created",
     "Deleted",
     "DeletedDocument",
+    "DocumentAttributes",
     "DocumentList",
     "DocumentText",
     "Error",
     "Health",
     "IngestUrlsRequest",
+    "NewAttributes",
     "NewCollection",
     "SearchReply",
     "SearchRequest",
@@ -155,6 +157,10 @@ class IngestUrlsRequest(_Request):
         list[Annotated[str, Field(min_length=1, max_length=2000)]],
         Field(min_length=1, max_length=100, description="addresses of pages or sitemaps"),
     ]
+
+
+class NewAttributes(_Request):
+    attributes: Annotated[dict[str, Any], Field(examples=[{"year": 2024, "tags": ["hr", "board"]}])]
 
 
 # --- replies ---------------------------------------------------------------------------------------------------------
@@ -397,6 +403,13 @@ class DeletedDocument(Deleted):
     note: str
 
 
+class DocumentAttributes(_Reply):
+    """All attributes of a document, of whatever source."""
+
+    id: str
+    attributes: dict[str, Any]
+
+
 class DocumentEntry(_Reply):
     id: str
     title: str
@@ -410,6 +423,7 @@ class DocumentEntry(_Reply):
     metadata: dict[str, str]
     warnings: list[str]
     changed_at: float
+    attributes: dict[str, Any]
 
 
 class DocumentList(_Reply):

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,8 @@ from index.collection_file import Exported, export_collection, import_collection
 from index.library import Library
 from index.points import Snapshot
 from index.records import CollectionStatus, DocumentInfo, LedgerEntry, RepairReport
-from rag.errors import CollectionNotFoundError, ConfigError
+from rag.attributes import Attributes, checked_attributes
+from rag.errors import CollectionNotFoundError, ConfigError, FilterError
 from rag.settings import Settings, load_settings
 from rag.types import Document
 
@@ -165,6 +166,27 @@ class Shelf:
         """Return a whole document as it was read."""
         return self.collection(collection).document(document_id)
 
+    def attributes(self, document_ids: Sequence[str] | None = None, *, collection: str | None = None) -> dict[str, Any]:
+        """Return the attributes of documents by id, each key from its strongest source; all documents, or some."""
+        return dict(self.collection(collection).attributes(document_ids))
+
+    async def set_attributes(
+        self, document_id: str, given: Mapping[str, object], *, collection: str | None = None
+    ) -> Attributes:
+        """Set attributes of a document, over those of its other sources; None takes a key back. Returns all it has.
+
+        Raises FilterError where a value cannot be one; then nothing changes. Nothing is read or embedded for it.
+        """
+        opened = self.collection(collection)
+        opened.title(document_id)  # raises DocumentNotFoundError
+        values = {key: value for key, value in given.items() if value is not None}
+        usable, problems = checked_attributes(dict(values.items()), where=repr(document_id))
+        if problems:
+            raise FilterError(f"{problems[0]}; nothing was changed")
+        async with self._writing[opened.name]:
+            await asyncio.to_thread(_give, opened, document_id, given, usable)
+        return opened.attributes([document_id]).get(document_id, {})
+
     # --- copies, snapshots and files
 
     async def copy_collection(self, name: str, to: str) -> None:
@@ -232,3 +254,9 @@ class Shelf:
         """Add the vectors and readings of an exported file, each checked; what is there already stays as it is."""
         library = self._open_library(create=True)
         return import_cache(library.vectors, Path(path), readings=lambda: library.readings(create=True))
+
+
+def _give(collection: Collection, document_id: str, given: Mapping[str, object], usable: Attributes) -> None:
+    with collection.writer(f"attributes of {document_id}") as writer:
+        kept = {key: value for key, value in collection.given(document_id).items() if key not in given}
+        writer.set_attributes({document_id: {"api": {**kept, **usable}}})

@@ -32,6 +32,7 @@ from rag.tokens import tokenizer as named_tokenizer
 from rag.types import ChunkingSettings, EmbedderProfile, MediaKind
 
 if TYPE_CHECKING:
+    from ingest.attributes import PathRules
     from ingest.isolation import ReadingLimits
     from ingest.sources import WalkRules
     from ingest.web.visit import WebRules, WebSource
@@ -235,6 +236,12 @@ class Wiring:
 
         options = self._settings.ingest
         return WalkRules(include=options.include, exclude=options.exclude, max_bytes=options.max_file_mb * 1024 * 1024)
+
+    def attribute_rules(self) -> PathRules:
+        """Return the rules that read attributes off paths."""
+        from ingest.attributes import PathRules  # late, as above
+
+        return PathRules(self._settings.ingest.attributes)
 
     def reading_limits(self) -> ReadingLimits:
         """Return what reading one file may take."""

@@ -20,6 +20,7 @@ __all__ = [
     "copy_given",
     "forget_attributes",
     "given_over_api",
+    "gives_other",
     "put_attributes",
     "set_source",
     "sources_of",
@@ -57,11 +58,7 @@ def set_source(connection: sqlite3.Connection, document_id: str, source: str, gi
     """Write what a source gives for a document id; return whether that is another than before."""
     if source not in SOURCES:
         raise ValueError(f"source must be one of {SOURCES}, got {source!r}")
-    found = connection.execute(
-        "SELECT content FROM attribute_sources WHERE id = CAST(? AS TEXT) AND source = ?",
-        (sql_text(document_id), source),
-    ).fetchone()
-    if ("{}" if found is None else found[0]) == _content(given):  # not as values: 1 and true are equal to Python
+    if not gives_other(connection, document_id, source, given):
         return False
     connection.execute(
         "DELETE FROM attribute_sources WHERE id = CAST(? AS TEXT) AND source = ?", (sql_text(document_id), source)
@@ -69,6 +66,16 @@ def set_source(connection: sqlite3.Connection, document_id: str, source: str, gi
     if given:
         insert_row(connection, "attribute_sources", (document_id, source, _content(given)))
     return True
+
+
+def gives_other(connection: sqlite3.Connection, document_id: str, source: str, given: Attributes) -> bool:
+    """Return whether a source gives now what it did not give before."""
+    found = connection.execute(
+        "SELECT content FROM attribute_sources WHERE id = CAST(? AS TEXT) AND source = ?",
+        (sql_text(document_id), source),
+    ).fetchone()
+    # subtle: not compared as values, for 1 and true are equal to Python
+    return ("{}" if found is None else str(found[0])) != _content(given)
 
 
 def put_attributes(connection: sqlite3.Connection, document_id: str, *, log: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,6 +14,7 @@ from types import TracebackType
 import numpy as np
 
 from index import store
+from index.attributes import attributes_of, given_over_api, sources_of
 from index.check import (
     compare_rows,
     document_findings,
@@ -43,6 +44,7 @@ from index.statements import insert_row
 from index.vector_leg import VectorLeg
 from index.vector_store import VectorSpace, VectorStore
 from index.writer import Writer
+from rag.attributes import Attributes
 from rag.errors import CollectionError, IndexMismatchError
 from rag.filters import Filter
 from rag.types import Chunk, Document, FloatArray
@@ -205,6 +207,21 @@ class Collection:
         """Return a document as it was read. Raises DocumentNotFoundError."""
         with self._database.reading() as connection:
             return store.document(connection, document_id)
+
+    def attributes(self, document_ids: Sequence[str] | None = None) -> dict[str, Attributes]:
+        """Return the attributes of documents by id: of those that have any, or of some."""
+        with self._database.reading() as connection:
+            return attributes_of(connection, document_ids)
+
+    def given(self, document_id: str) -> Attributes:
+        """Return what was given to a document over the API alone."""
+        with self._database.reading() as connection:
+            return sources_of(connection, document_id).get("api", {})
+
+    def all_given(self) -> Mapping[str, Attributes]:
+        """Return what was given over the API, by document id."""
+        with self._database.reading() as connection:
+            return given_over_api(connection)
 
     def document_chunks(self, document_id: str) -> list[Chunk]:
         """Return a document's chunks in the order of its text. Raises DocumentNotFoundError."""

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from types import TracebackType
 from typing import Any
 
-from index.attributes import copy_given, forget_attributes, put_attributes, set_source
+from index.attributes import copy_given, forget_attributes, gives_other, put_attributes, set_source
 from index.database import Database, sql_text
 from index.locks import WriterLock
 from index.records import LedgerEntry
@@ -166,6 +166,14 @@ class Writer:
         No document need be there yet: the one that comes has them from its first moment.
         """
         self._check_open()
+        with self._database.reading() as connection:
+            changes = {
+                document_id: sources
+                for document_id, sources in changes.items()
+                if any(gives_other(connection, document_id, source, given) for source, given in sources.items())
+            }
+        if not changes:
+            return []
         with self._database.writing() as connection:
             changed = [
                 document_id

@@ -18,6 +18,7 @@ from ingest.isolation import Wanted
 from ingest.media import STAND_IN, KnownMedia, OnRead
 from ingest.packing import pack
 from ingest.roots import is_under
+from rag.attributes import Attributes
 from rag.contracts import MediaReader
 from rag.types import (
     Chunk,
@@ -72,6 +73,10 @@ class Rehearsal:
         if drop_document:
             self._held.discard(entry.path)
         self._ledger[entry.path] = entry
+
+    def set_attributes(self, changes: Mapping[str, Mapping[str, Attributes]]) -> list[str]:
+        """Change nothing: what attributes a file has costs nothing."""
+        return []
 
     def forget(self, path: str) -> None:
         self._held.discard(path)

@@ -20,6 +20,7 @@ from index.reading_store import ReadingStore
 from index.records import LedgerEntry
 from index.vector_store import VectorSpace, VectorStore
 from index.writer import Replacement, Writer
+from ingest.attributes import PathRules
 from ingest.chunking import chunk, headless_tables
 from ingest.closing import closing_all
 from ingest.cost import Spending
@@ -38,6 +39,7 @@ from ingest.survey import Survey
 from ingest.tally import IngestProgress, Tally
 from ingest.together import Together
 from ingest.web.sighting import Looker, Sighting
+from rag.attributes import Attributes
 from rag.contracts import Embedder, MediaReader, Tokenizer
 from rag.errors import DocumentReadError, EmbeddingError, MediaError, RagError, UnsupportedFormatError
 from rag.local.embedder import LOCAL_MODEL
@@ -68,6 +70,7 @@ class _Prepared:
     work: Work
     document: Document
     chunks: list[Chunk]
+    attributes: Mapping[str, Attributes]
 
     @property
     def n_tokens(self) -> int:
@@ -99,7 +102,7 @@ class Intake:
     ``library`` is the folder that holds the collection: it is never read, and roots beside it are remembered relative
     to it. ``alone`` keeps ``path`` apart from a known folder that it lies in. ``limits`` are what reading one file may
     take. ``parts`` are the only paths in the folder that the run looks at, and ``leave`` those that it leaves as they
-    are, both relative to it. ``web`` says how an address is fetched.
+    are, both relative to it. ``web`` says how an address is fetched. ``attributes`` are the rules over paths.
     """
 
     path: Place
@@ -110,6 +113,7 @@ class Intake:
     parts: tuple[str, ...] = ()
     leave: frozenset[str] = frozenset()
     web: Looker | None = None
+    attributes: PathRules | None = None
 
     async def look(self, collection: Collection | Rehearsal, tally: Tally) -> tuple[Scope, Sighting | None]:
         """Return the folder that names the documents and the parts that are looked at; of an address, what it has.
@@ -181,7 +185,7 @@ async def ingest(
                 tally.stopped = "interrupted"
                 return tally.report(str(intake.path), collection.name, time.monotonic() - started)
             [(scope, sighting)] = seen
-            survey = Survey(scope, collection, writer, tally, readers, sighting)
+            survey = Survey(scope, collection, writer, tally, readers, sighting, intake.attributes)
             run = _Run(survey, collection, writer, readers, queue, tokenizer, tally, limits, texts)
             if not await unless_stopped(run.execute(intake.rules.without(intake.library, scope.root)), stop):
                 run.interrupt()
@@ -222,7 +226,7 @@ async def rehearse(
         media.on_read = tally.media_read
     with IsolatedReaders(intake.limits, served=served_kinds(media.profiles) if media else ()) as readers:
         scope, sighting = await intake.look(rehearsal, tally)
-        survey = Survey(scope, rehearsal, rehearsal, tally, readers, sighting)
+        survey = Survey(scope, rehearsal, rehearsal, tally, readers, sighting, intake.attributes)
         run = _Run(survey, rehearsal, rehearsal, readers, texts, tokenizer, tally, limits, media)
         async with tally.telling():
             await run.execute(intake.rules.without(intake.library, scope.root))
@@ -375,8 +379,9 @@ class _Run:
                 chunks = chunk(document, self._tokenizer, self._collection.config.chunking)
         except DocumentReadError as error:
             return error
-        warnings = (*document.warnings, *headless_tables(document, chunks))
-        return _Prepared(work, dataclasses.replace(document, warnings=warnings), chunks)
+        attributes, problems = self._survey.attributes_of(work.found, document)
+        warnings = (*document.warnings, *headless_tables(document, chunks), *problems)
+        return _Prepared(work, dataclasses.replace(document, warnings=warnings), chunks, attributes)
 
     async def _take(self, looked: _Looked, group: asyncio.TaskGroup) -> None:
         """Record what came of a file; what it wants to have read or embedded is begun, as soon as there is room."""
@@ -469,7 +474,9 @@ class _Run:
         )
         entry = self._entry(work, result, document)
         with self._tally.waiting("disk", document.id):
-            error = await self._store(Replacement(document, prepared.chunks, entry, work.renamed_from))
+            error = await self._store(
+                Replacement(document, prepared.chunks, entry, work.renamed_from, prepared.attributes)
+            )
         if error is not None:
             raise error
         self._tally.reused(len(prepared.chunks) - filled.n_texts, prepared.n_tokens - filled.n_tokens)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ingest.archives.names import archive_kind
+from ingest.attributes import described_by
 from ingest.ignoring import IGNORE_FILE, IgnoreRules
 from rag.errors import ConfigError, DocumentReadError
 
@@ -273,6 +274,10 @@ class _Walk:
         if IGNORE_FILE in names:
             ignores = (*ignores, (prefix, _ignore_file(folder / IGNORE_FILE, prefix + IGNORE_FILE)))
         for name in names if wanted is None else [name for name in names if name in wanted]:
+            described = described_by(name)
+            if described in names:
+                yield Skipped(prefix + name, f"sidecar: it gives the attributes of {described!r}")
+                continue
             yield self._entry(folder / name, prefix + name, ignores, None if wanted is None else wanted[name])
 
     def _entry(

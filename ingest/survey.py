@@ -15,6 +15,7 @@ from index.collection import Collection
 from index.records import LedgerEntry
 from index.writer import Writer
 from ingest.archives.folder import Archives
+from ingest.attributes import PathRules, attributes_of_file, described_by, front_matter
 from ingest.isolation import IsolatedReaders
 from ingest.plan import Known, Plan, file_stamps, plan_changes, reader_today, triage
 from ingest.readers import reader_name
@@ -24,8 +25,9 @@ from ingest.roots import Scope, is_under_any
 from ingest.sources import Found, Item, Settled, Sieve, Skipped, WalkRules, walk
 from ingest.tally import Tally
 from ingest.web.sighting import Sighting
+from rag.attributes import Attributes
 from rag.errors import DocumentReadError
-from rag.types import MediaKind
+from rag.types import Document, MediaKind
 
 __all__ = ["Survey"]
 
@@ -47,6 +49,7 @@ class Survey:
         tally: Tally,
         readers: IsolatedReaders,
         sighting: Sighting | None = None,
+        rules: PathRules | None = None,
     ) -> None:
         self.root = scope.key
         self.held: set[str] = set()
@@ -57,6 +60,7 @@ class Survey:
         self._readers = readers
         self._archives = Archives(readers, max_bytes=0)
         self._sighting = sighting
+        self._rules = rules or PathRules()
         self._prefix = ""
         self._cancelled = False
 
@@ -111,9 +115,39 @@ class Survey:
             keep |= set(ledger)
         plan = plan_changes(known, hashed, ledger, readers, keep=keep)
         self._tally.n_files = len(self._tally.files) + len(plan.known) + len(plan.work)
+        problems = self._describe_again(plan, within)
         for known_file in plan.known:
-            self._note_known(known_file)
+            self._note_known(known_file, problems.get(known_file.found.id, ()))
         return plan
+
+    def attributes_of(self, file: Found, document: Document) -> tuple[dict[str, Attributes], list[str]]:
+        """Return what path, front matter and sidecar say of a file that was read, and what is wrong with that."""
+        beside, problems = self._beside(file)
+        inside, more = front_matter(document.text, path=file.id) if document.media_type == "text/markdown" else ({}, [])
+        return {**beside, "front_matter": inside}, [*problems, *more]
+
+    def _beside(self, file: Found) -> tuple[dict[str, Attributes], list[str]]:
+        is_alone = file.member or self._scope.is_url
+        return attributes_of_file(self._rules, file.id, None if is_alone else file.path)
+
+    def _describe_again(self, plan: Plan, within: Sequence[str] | None) -> dict[str, Sequence[str]]:
+        """Bring the attributes of files that need no reading in step with rules and sidecars; return their problems."""
+        problems: dict[str, Sequence[str]] = {}
+        given: dict[str, Mapping[str, Attributes]] = {}
+        files = {item.found.id: item.found for item in plan.known if item.entry.state == "indexed"}
+        for path, file in files.items():
+            given[path], problems[path] = self._beside(file)
+        if isinstance(self._scope.root, Path):  # a look at a sidecar alone: its file is not among those seen
+            sidecars = [path for path in (*self._tally.files, *plan.remove) if within and described_by(path)]
+            for path in sidecars:
+                described = described_by(path) or ""
+                if described not in given and self._collection.document_ids(within=[described]):
+                    place = self._scope.root / described.removeprefix(self._prefix)
+                    given[described], problems[described] = attributes_of_file(self._rules, described, place)
+        changed = self._writer.set_attributes(given)
+        if changed:
+            self._tally.notes += (f"the attributes of {len(changed):,} documents changed; nothing was read for it",)
+        return problems
 
     def _seen(self, rules: WalkRules, ledger: Mapping[str, LedgerEntry]) -> Iterable[Item]:
         """Yield what the scope holds, under the ids it has in the collection."""
@@ -183,7 +217,7 @@ class Survey:
         change: Change | None = "removed" if drops and item.id in self.held else None
         self._tally.done(FileResult(item.id, item.state, item.reason, change=change, retriable=item.retriable))
 
-    def _note_known(self, item: Known) -> None:
+    def _note_known(self, item: Known, problems: Sequence[str]) -> None:
         entry = item.entry
         if item.hashed or entry.root != self.root:
             self._writer.record(_entry_of(item.found, entry, self.root), drop_document=False)
@@ -196,7 +230,7 @@ class Survey:
                 n_pages=entry.n_pages,
                 n_chunks=entry.n_chunks,
                 n_tokens=entry.n_tokens,
-                warnings=entry.warnings,
+                warnings=tuple(dict.fromkeys((*entry.warnings, *problems))),
             )
         )
 

@@ -294,6 +294,8 @@ class IngestOptions:
     """globs of the only paths to read; empty is all"""
     exclude: tuple[str, ...] = ()
     """globs of paths to leave out"""
+    attributes: tuple[str, ...] = ()
+    """rules that read attributes off paths, as in "{department}/{year:int}/**"; the first that gives a key wins"""
     watch_quiet_s: float = 1.0
     """seconds that a folder that is watched, and each file in it, must be quiet before it is read"""
     watch_poll_s: float | None = None

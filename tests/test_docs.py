@@ -390,7 +390,8 @@ def test_every_route_has_a_curl_example(client: TestClient) -> None:
     for line in CURLS["docs/http.md"]:
         match = re.search(r"127\.0\.0\.1:8000(/[^' ?]*)", line)
         assert match
-        method = "DELETE" if "-X DELETE" in line else "POST" if " -d " in line or " -F " in line else "GET"
+        named = re.search(r"-X (\w+)", line)
+        method = named[1] if named else "POST" if " -d " in line or " -F " in line else "GET"
         sent.add(
             (
                 method,

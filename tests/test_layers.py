@@ -39,6 +39,7 @@ OWNED = {
     "filelock",
     "rich",
     "watchfiles",
+    "yaml",
     "uvicorn",
 }
 WEB = {"fastapi", "starlette", "pydantic"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, UploadFile
@@ -12,7 +13,7 @@ from starlette.responses import Response
 
 from api import schemas
 from api.edge import JSONReply
-from api.routes.current import CurrentFootnote, needs_multipart
+from api.routes.current import CurrentFootnote, needs_json, needs_multipart
 from index.records import DocumentInfo
 from ingest.report import FileResult
 from ingest.uploads import safe_name
@@ -37,9 +38,10 @@ def list_documents(
     documents = sorted(footnote.documents(name), key=lambda document: document.id)
     rest = [document for document in documents if document.id > after]
     page, has_more = rest[:limit], len(rest) > limit
+    attributes = footnote.attributes([document.id for document in page], collection=name)
     return JSONReply(
         {
-            "documents": [_entry_json(document) for document in page],
+            "documents": [_entry_json(document, attributes.get(document.id, {})) for document in page],
             "total": len(documents),
             "has_more": has_more,
             "next_after": page[-1].id if has_more else None,
@@ -80,6 +82,15 @@ def show_document(
     return JSONReply(_document_json(document, _span(document, start, end)))
 
 
+@router.patch("/{document_id:path}", response_model=schemas.DocumentAttributes, dependencies=[Depends(needs_json)])
+async def change_attributes(
+    name: schemas.CollectionName, document_id: str, body: schemas.NewAttributes, footnote: CurrentFootnote
+) -> Response:
+    """Set attributes of a document, over those of its other sources; null takes a key back."""
+    found = await footnote.set_attributes(document_id, body.attributes, collection=name)
+    return JSONReply({"id": document_id, "attributes": dict(found)})
+
+
 @router.delete("/{document_id:path}", response_model=schemas.DeletedDocument)
 async def delete_document(name: schemas.CollectionName, document_id: str, footnote: CurrentFootnote) -> Response:
     """Delete a document from the collection, and its file where it was uploaded; of an archive all documents."""
@@ -116,8 +127,8 @@ def _bad(loc: tuple[str | int, ...], message: str) -> RequestValidationError:
     return RequestValidationError([{"loc": loc, "msg": message, "type": "value_error"}])
 
 
-def _entry_json(info: DocumentInfo) -> dict[str, Any]:
-    return {**_plain(info), "metadata": dict(info.metadata)}
+def _entry_json(info: DocumentInfo, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_plain(info), "metadata": dict(info.metadata), "attributes": dict(attributes)}
 
 
 def _plain(value: Any) -> dict[str, Any]:
