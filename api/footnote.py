@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from api.background import Change
 from api.shelf import REBUILDING, Shelf
 from index.collection import Collection
 from index.many import ManyDocuments, ManyRetriever, OnceEmbedder
@@ -233,6 +234,11 @@ class Footnote(Shelf):
             on_progress=on_progress,
             stop=stop,
         )
+
+    def start_change_of_model(self, name: str | None = None) -> Change:
+        """Begin ``change_model`` in the background; what it returns is brought up to date, ``stop`` in it cancels."""
+        name = self.collection(name).name
+        return self.changes.start(name, lambda told, stop: self.change_model(name, on_progress=told, stop=stop))
 
     async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> list[FileResult]:
         """Store a file in place of one of its name and ingest it: one result, or one for each file of an archive."""

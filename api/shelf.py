@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from api.background import Changes
 from api.wiring import Wiring
 from index import points
 from index.cache import CacheSurvey, Imported, export_cache, import_cache, prune_cache, survey
@@ -38,6 +39,7 @@ class Shelf:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.wiring = Wiring(settings)
+        self.changes = Changes()
         self._library: Library | None = None
         self._collections: dict[str, Collection] = {}
         self._opening = threading.Lock()
@@ -72,6 +74,7 @@ class Shelf:
 
     async def aclose(self) -> None:
         """Close connections, models and collections."""
+        await self.changes.aclose()
         await self.wiring.aclose()
         with self._opening:
             self._collections.clear()

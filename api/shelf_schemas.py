@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,10 +10,13 @@ from api.schemas import CollectionName
 
 __all__ = [
     "Imported",
+    "ModelChange",
     "NewName",
     "NewSnapshot",
     "Pruned",
     "Pruning",
+    "Rebuilding",
+    "ReembedReport",
     "Restored",
     "Restoring",
     "Snapshot",
@@ -43,6 +46,35 @@ class Restoring(_Request):
 
 class Pruning(_Request):
     keep: Annotated[int, Field(ge=0, le=10_000, description="how many of the newest stay")]
+
+
+class Rebuilding(_Request):
+    dry_run: Annotated[bool, Field(description="only say what it would cost")] = False
+
+
+class ReembedReport(_Reply):
+    """What was embedded, or would be: texts that have no vector of the model yet."""
+
+    collection: str
+    model: str
+    n_documents: int
+    n_chunks: int
+    n_texts: int
+    n_tokens: int
+    cost: Annotated[float | None, Field(description="null where the price is not known")]
+    currency: str
+    is_switched: Annotated[bool, Field(description="whether the new one answers")]
+
+
+class ModelChange(_Reply):
+    """How far it is, in documents; ``report`` at its end, ``error`` where it failed."""
+
+    collection: str
+    state: Literal["running", "done", "cancelled", "failed"]
+    n_done: int
+    n_all: int
+    error: str
+    report: ReembedReport | None
 
 
 class Imported(_Reply):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api.background import Change
 from api.footnote import Footnote
 from api.remodelling import change_model
 from index.records import CollectionConfig
@@ -99,3 +100,45 @@ def test_a_change_that_fails_or_is_stopped_leaves_the_old_one_and_is_not_paid_tw
     report = changed(footnote, monkeypatch, LengthEmbedder())
     assert report.n_texts == whole.n_texts < report.n_chunks
     assert footnote.collection().config == CONFIG
+
+
+def test_a_change_in_the_background_is_watched_cancelled_and_begun_again(
+    footnote: Footnote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async def config(*_: object) -> CollectionConfig:
+            return CONFIG
+
+        gate = asyncio.Event()
+
+        class Waiting(LengthEmbedder):
+            async def embed(self, texts: Any, *, kind: Any) -> Any:
+                await gate.wait()
+                return await super().embed(texts, kind=kind)
+
+        async def embedder(*_: object) -> Any:
+            return Waiting()
+
+        monkeypatch.setattr("ingest.reembed._TOGETHER", 1)
+        monkeypatch.setattr(footnote.wiring, "new_config", config)
+        monkeypatch.setattr(footnote.wiring, "embedder", embedder)
+        change = footnote.start_change_of_model()
+        with pytest.raises(CollectionLockedError, match="under way"):
+            footnote.start_change_of_model()
+        change.stop.set()
+        gate.set()
+        await ended(change)
+        assert (change.state, footnote.collection().config.model) == ("cancelled", LOCAL_MODEL)
+        again = footnote.start_change_of_model()
+        await ended(again)
+        assert (again.state, again.n_done, again.error) == ("done", 3, "")
+        assert footnote.changes.get("default") is again
+        assert footnote.collection().config == CONFIG
+
+    asyncio.run(run())
+
+
+async def ended(change: Change) -> None:
+    async with asyncio.timeout(20):
+        while change.state == "running":
+            await asyncio.sleep(0.01)
