@@ -26,6 +26,7 @@ class Failing:
     def __init__(self, error: Exception, server: ServerOptions | None = None) -> None:
         self.settings = Settings(server=server or ServerOptions())
         self.error = error
+        self.changes = self  # of which only `get` is asked for
 
     async def aclose(self) -> None:
         pass
@@ -41,13 +42,23 @@ class Failing:
         raise self.error
 
     ask = search = create_collection = upload = ingest_urls = delete_document = _fail
+    copy_collection = rename_collection = export_collection = import_collection = _fail
+    take_snapshot = restore_snapshot = change_model = _fail
     collections = status = documents = document = delete_collection = _fail_now
+    snapshots = delete_snapshot = prune_snapshots = start_change_of_model = get = _fail_now
 
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/ask"): {"json": {"question": "Why?"}},
     ("POST", "/search"): {"json": {"query": "why"}},
     ("POST", "/collections"): {"json": {"name": "new"}},
+    ("POST", "/collections/{name}/copy"): {"json": {"to": "new"}},
+    ("POST", "/collections/{name}/rename"): {"json": {"to": "new"}},
+    ("POST", "/collections/{name}/import"): {"files": {"file": ("a.zip", b"text")}},
+    ("POST", "/collections/{name}/snapshots"): {"json": {}},
+    ("POST", "/collections/{name}/snapshots/prune"): {"json": {"keep": 1}},
+    ("POST", "/collections/{name}/snapshots/{label}/restore"): {"json": {}},
+    ("POST", "/collections/{name}/rebuild"): {"json": {}},
     ("POST", "/collections/{name}/urls"): {"json": {"urls": ["https://example.org/"]}},
     ("POST", "/collections/{name}/documents"): {"files": {"files": ("a.txt", b"text")}},
 }
@@ -59,7 +70,7 @@ def all_routes() -> list[tuple[str, str]]:
 
 
 def call(client: httpx2.Client, method: str, path: str, **options: Any) -> httpx2.Response:
-    filled = path.replace("{name}", "default").replace("{document_id}", "a/b.txt")
+    filled = path.replace("{name}", "default").replace("{document_id}", "a/b.txt").replace("{label}", "early")
     return client.request(method, filled, **{**BODIES.get((method, path), {}), **options})
 
 
@@ -94,7 +105,7 @@ def guarded() -> Iterator[httpx2.Client]:
 
 
 def test_the_walk_covers_the_service() -> None:
-    assert len(all_routes()) == 12
+    assert len(all_routes()) == 24
 
 
 @pytest.mark.parametrize(("method", "path"), all_routes())
