@@ -32,7 +32,7 @@ _TAG = re.compile(r"<[A-Za-z/!][^<>]*[=/:][^<>]*>")
 _OPEN_TAG = re.compile(r"<(?:[A-Za-z/!][^<>]*)?$")
 _MARKER = re.compile(r"\[[\d\s,、，;–-]{1,40}\]")
 _NEXT = re.compile(r"\[[\d\s,、，;–-]{1,40}\](?!\()")  # "[1][2]": markers in a row
-_STARTS = ("http://", "https://", "ftp://", "www.")
+_BEGUN = re.compile(r"https?://|ftp://|www\.|(?:h(?:t(?:t(?:ps?(?::/?)?)?)?)?|f(?:t(?:p(?::/?)?)?)?|w{1,3})$", re.I)
 _TRAILING = ".,;:!?*_~)]}"
 
 
@@ -130,12 +130,8 @@ def _settled(text: str) -> int:
     cut = min(cut, _open_bracket(text))
     word = re.search(r"\S*$", text)
     start = word.start() if word else len(text)
-    last = text[start:].casefold()
-    for place in range(len(last)):
-        rest = last[place:]
-        if any(first.startswith(rest) or rest.startswith(first) for first in _STARTS):
-            cut = min(cut, start + place)
-            break
+    if (begun := _BEGUN.search(text, start)) is not None:
+        cut = min(cut, begun.start())
     if text.endswith("!"):
         cut = min(cut, len(text) - 1)
     return cut
