@@ -105,7 +105,7 @@ def guarded() -> Iterator[httpx2.Client]:
 
 
 def test_the_walk_covers_the_service() -> None:
-    assert len(all_routes()) == 24
+    assert len(all_routes()) == 25
 
 
 @pytest.mark.parametrize(("method", "path"), all_routes())
