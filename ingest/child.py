@@ -8,6 +8,7 @@ which is also what the death of its parent looks like.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pickle
@@ -39,6 +40,9 @@ LENGTH = struct.Struct("<Q")
 """What stands before every message: its length in bytes."""
 ALARM_GRACE_S = 2.0
 """How much later than its parent the process stops itself: for a parent that died while C code held the interpreter."""
+
+COLLECT_AFTER = 10_000, 20, 20
+"""Objects made before the collector looks for circles, and how often it looks further: documents have none."""
 
 MAX_MEDIA_BYTES = 32_000_000
 """Media in one reply: about so much, and one more."""
@@ -97,12 +101,13 @@ def main(reader: str) -> None:
 
     requests, replies = _take_over_streams()
     _leave_signals_to_parent()
-    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # each thread would reserve memory
     module, _, name = reader.partition(":")
     read: Read = getattr(importlib.import_module(module), name)
     _end_with_parent(requests.fileno())
     _silence_errors()
     archives = OpenArchives()
+    gc.freeze()  # what was imported stays: it need not be looked through with every few documents
+    gc.set_threshold(*COLLECT_AFTER)
     n_bytes_at_start = _address_space()
     _send(replies, Reply("ready"))
     while header := requests.read(LENGTH.size):

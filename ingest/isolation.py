@@ -46,7 +46,11 @@ MEDIA_TYPES = frozenset(
 )
 """What media are handed on as: a reader makes one of these of whatever it finds."""
 # -P: the folder we stand in may be a stranger's, and must not be where modules are looked for.
-_BOOT = "import sys; sys.path[:] = {path!r}; from ingest.child import main; main({reader!r})"
+# One thread for arrays, said before they are imported: each thread would reserve memory.
+_BOOT = (
+    "import os, sys; os.environ['OPENBLAS_NUM_THREADS'] = os.environ['OMP_NUM_THREADS'] = '1'; "
+    "sys.path[:] = {path!r}; from ingest.child import main; main({reader!r})"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -321,8 +321,8 @@ class _Run:
         self._readers.announce(self._to_read(work) for work in plan.work)
         try:
             async with asyncio.TaskGroup() as group:
-                works, tell = iter(plan.work), asyncio.get_running_loop().call_soon_threadsafe
-                while some := await asyncio.to_thread(self._look_at_some, works, tell):
+                works = iter(plan.work)
+                while some := await asyncio.to_thread(self._look_at_some, works):
                     for looked in some:
                         await self._take(looked, group)
         except* RagError as errors:
@@ -340,14 +340,12 @@ class _Run:
     def _not_reached(self, work: Work) -> None:
         self._tally.done(FileResult(work.found.id, "failed", f"not reached: {self._tally.stopped}", retriable=True))
 
-    def _look_at_some(
-        self, works: Iterator[Work], tell: Callable[[Callable[[str], None], str], object]
-    ) -> list[_Looked]:
+    def _look_at_some(self, works: Iterator[Work]) -> list[_Looked]:
         """Read and cut the next files, for a moment: one at least, many where they are small, none at the end."""
         until = time.monotonic() + TURN_S
         looked: list[_Looked] = []
         for work in works:
-            tell(self._tally.tell, work.found.id)
+            self._tally.path = work.found.id  # told when that is due: to wake the loop costs more than a small file
             if self._tally.stopped:
                 looked.append(_Looked(work))
             else:
