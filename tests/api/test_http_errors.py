@@ -43,7 +43,7 @@ class Failing:
 
     ask = search = create_collection = upload = ingest_urls = delete_document = _fail
     copy_collection = rename_collection = export_collection = import_collection = _fail
-    take_snapshot = restore_snapshot = change_model = _fail
+    take_snapshot = restore_snapshot = change_model = set_attributes = _fail
     collections = status = documents = document = delete_collection = _fail_now
     snapshots = delete_snapshot = prune_snapshots = start_change_of_model = get = _fail_now
 
@@ -52,6 +52,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/ask"): {"json": {"question": "Why?"}},
     ("POST", "/search"): {"json": {"query": "why"}},
     ("POST", "/collections"): {"json": {"name": "new"}},
+    ("PATCH", "/collections/{name}/documents/{document_id}"): {"json": {"attributes": {"year": 2020}}},
     ("POST", "/collections/{name}/copy"): {"json": {"to": "new"}},
     ("POST", "/collections/{name}/rename"): {"json": {"to": "new"}},
     ("POST", "/collections/{name}/import"): {"files": {"file": ("a.zip", b"text")}},
@@ -131,7 +132,7 @@ def test_a_mistake_of_ours_is_a_500_that_says_nothing_of_the_inside(
 
 @pytest.mark.parametrize(("method", "path"), all_routes())
 def test_another_method_is_a_405_that_names_those_allowed(client: httpx2.Client, method: str, path: str) -> None:
-    reply = call(client, "PATCH", path)
+    reply = call(client, "PUT", path)
     assert reply.status_code == 405
     assert error_of(reply)["code"] == "method_not_allowed"
     assert reply.headers["allow"]
