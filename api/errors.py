@@ -33,7 +33,6 @@ _SERVER = "server_error"
 TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.QuestionError: ErrorRow(400, _REQUEST, "invalid_question"),
     errors.FilterError: ErrorRow(400, _REQUEST, "invalid_filter"),
-    errors.AccessError: ErrorRow(403, _REQUEST, "access_denied"),
     errors.QuestionSetError: ErrorRow(400, _REQUEST, "invalid_question_set"),
     errors.UnsupportedFormatError: ErrorRow(415, _REQUEST, "unsupported_format"),
     errors.DocumentReadError: ErrorRow(422, _REQUEST, "document_unreadable"),

@@ -67,19 +67,19 @@ class FilterCache:
         self._position: Position | None = None
         self._found: OrderedDict[str, AllowedRows] = OrderedDict()
 
-    def allowed(self, connection: sqlite3.Connection, filter_: Filter, *, within: Filter | None = None) -> AllowedRows:
+    def allowed(self, connection: sqlite3.Connection, filter_: Filter) -> AllowedRows:
         """Return what ``allowed_rows`` does; ``connection`` is inside a read transaction."""
         # subtle: times of files change without a change in history, and are not remembered
         if any(leaf.key == "modified" for leaf in leaves(filter_)):
-            return allowed_rows(connection, filter_, within=within)
+            return allowed_rows(connection, filter_)
         # subtle: as JSON, since 1 and true are equal to Python and mean different documents
-        key = json.dumps([filter_to_json(filter_), within and filter_to_json(within)])
+        key = json.dumps(filter_to_json(filter_))
         position = store.last_position(connection)
         with self._guard:
             if position == self._position and key in self._found:
                 self._found.move_to_end(key)
                 return self._found[key]
-        found = allowed_rows(connection, filter_, within=within)
+        found = allowed_rows(connection, filter_)
         with self._guard:
             if position != self._position:
                 self._position, self._found = position, OrderedDict()
@@ -89,8 +89,8 @@ class FilterCache:
         return found
 
 
-def allowed_rows(connection: sqlite3.Connection, filter_: Filter, *, within: Filter | None = None) -> AllowedRows:
-    """Return the rows that a filter allows. ``within`` is what a caller may see: nothing outside is even counted."""
+def allowed_rows(connection: sqlite3.Connection, filter_: Filter) -> AllowedRows:
+    """Return the rows that a filter allows."""
     for name, function, n in (
         ("folder_of", folder_of, 1),
         ("extension_of", extension_of, 1),
@@ -98,16 +98,14 @@ def allowed_rows(connection: sqlite3.Connection, filter_: Filter, *, within: Fil
         ("glob_matches", glob_matches, 2),
     ):
         connection.create_function(name, n, function, deterministic=True)
-    seen, seen_values = ("1", []) if within is None else condition_of(within)
     allowed, values = condition_of(filter_)
-    query = (
-        f'SELECT c."row" FROM chunks c WHERE c.document IN (SELECT d.number FROM documents d WHERE ({seen}) AND {{}})'
+    rows = connection.execute(
+        'SELECT c."row" FROM chunks c WHERE c.document IN'
+        f' (SELECT d.number FROM documents d WHERE {allowed}) ORDER BY c."row"',
+        values,
     )
-    rows = connection.execute(f'{query.format(f"({allowed})")} ORDER BY c."row"', [*seen_values, *values])
-    n_all = connection.execute(f"SELECT count(*) FROM documents d WHERE {seen}", seen_values).fetchone()[0]
-    n = connection.execute(
-        f"SELECT count(*) FROM documents d WHERE ({seen}) AND ({allowed})", [*seen_values, *values]
-    ).fetchone()[0]
+    n_all = connection.execute("SELECT count(*) FROM documents").fetchone()[0]
+    n = connection.execute(f"SELECT count(*) FROM documents d WHERE {allowed}", values).fetchone()[0]
     return AllowedRows(np.fromiter((row for (row,) in rows), np.int64), int(n), int(n_all))
 
 

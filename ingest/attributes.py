@@ -1,7 +1,7 @@
 """What a file's surroundings say of it: rules over its path, its front matter, and the sidecar beside it.
 
 Everything that cannot be used is a warning with the place. What might have held access labels and cannot be read
-counts as the empty list of them: a mistake hides a document from restricted callers, it never opens one.
+counts as the empty list of them, so that a mistake gives a document no label that it lacks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIDECAR = ".meta.json"
 """What the name of a sidecar ends in, after the whole name of its file: ``report.pdf.meta.json``."""
 
 _MAX_BYTES = 64 * 1024
-_CLOSED: Mapping[str, Attribute] = {ACCESS: ()}
+_NO_LABELS: Mapping[str, Attribute] = {ACCESS: ()}
 _FRONT_MATTER = re.compile(r"---[ ]*\n(.*?)^(?:---|\.\.\.)[ ]*$", re.DOTALL | re.MULTILINE)
 _PART = re.compile(r"\{(\w+)(?::(text|int|float|bool|date))?\}|(\*\*/|\*\*|\*|\?|[^{}*?])", re.DOTALL)
 _SHAPES = {
@@ -132,17 +132,17 @@ def front_matter(text: str, *, path: str) -> Found:
     match = _FRONT_MATTER.match(text[:_MAX_BYTES])
     if match is None:
         if text.startswith("---\n") and re.search(r"^\s*access\s*:", text[:_MAX_BYTES], re.MULTILINE):
-            return dict(_CLOSED), [f"the front matter of {path!r} has no end; its attributes were not read"]
+            return dict(_NO_LABELS), [f"the front matter of {path!r} has no end; its attributes were not read"]
         return {}, []
     try:
         root = yaml.compose(match[1], Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
-        return dict(_CLOSED), [f"the front matter of {path!r} is no YAML and gives no attributes: {said}"]
+        return dict(_NO_LABELS), [f"the front matter of {path!r} is no YAML and gives no attributes: {said}"]
     if root is None:
         return {}, []
     if not isinstance(root, yaml.MappingNode):
-        return dict(_CLOSED), [f"the front matter of {path!r} is no list of `key: value` and gives no attributes"]
+        return dict(_NO_LABELS), [f"the front matter of {path!r} is no list of `key: value` and gives no attributes"]
     found = {_key(key): _plain(value) for key, value in root.value}
     return checked_attributes({**found}, where=f"the front matter of {path!r}")
 
@@ -190,14 +190,14 @@ def read_sidecar(path: Path, *, where: str) -> Found:
         with path.open("rb") as stream:
             data = stream.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
-            return dict(_CLOSED), [f"the sidecar {where!r} is larger than {_MAX_BYTES // 1024} KB and was not read"]
+            return dict(_NO_LABELS), [f"the sidecar {where!r} is larger than {_MAX_BYTES // 1024} KB and was not read"]
         found = json.loads(data.decode("utf-8-sig"))
     except OSError as error:
-        return dict(_CLOSED), [f"the sidecar {where!r} cannot be read: {error.strerror or error}"]
+        return dict(_NO_LABELS), [f"the sidecar {where!r} cannot be read: {error.strerror or error}"]
     except (ValueError, RecursionError) as error:
-        return dict(_CLOSED), [f"the sidecar {where!r} is no JSON and gives no attributes: {error}"]
+        return dict(_NO_LABELS), [f"the sidecar {where!r} is no JSON and gives no attributes: {error}"]
     if not isinstance(found, dict):
-        return dict(_CLOSED), [f"the sidecar {where!r} must hold a JSON object, and gives no attributes"]
+        return dict(_NO_LABELS), [f"the sidecar {where!r} must hold a JSON object, and gives no attributes"]
     return checked_attributes(found, where=f"the sidecar {where!r}")
 
 

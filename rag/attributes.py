@@ -32,7 +32,7 @@ Attribute = Scalar | tuple[Scalar, ...]
 Attributes = Mapping[str, Attribute]
 
 ACCESS = "access"
-"""The attribute that holds a document's access labels: always a list. An empty one is shown to no restricted caller."""
+"""The attribute that holds a document's access labels: always a list. It is filtered by; nothing is refused for it."""
 
 SOURCES = ("path", "front_matter", "sidecar", "api")
 """Where attributes come from; each key is taken from the last source that gives it."""
@@ -54,7 +54,7 @@ _BEGINNING = re.compile(r"(\d{4})(?:-(\d\d))?", re.ASCII)
 def checked_attributes(found: Mapping[object, object], *, where: str) -> tuple[dict[str, Attribute], list[str]]:
     """Return what can be used of a source's attributes, and in words what cannot.
 
-    Access labels are looked at first, and unusable ones become an empty list: a mistake hides, it never opens.
+    Access labels are looked at first, and unusable ones become an empty list, which is not equal to any label.
     """
     usable: dict[str, Attribute] = {}
     problems: list[str] = []
@@ -155,7 +155,7 @@ def _labels(value: Attribute | None, problem: str) -> tuple[Attribute, str]:
     labels = (value,) if isinstance(value, str) else value
     if not problem and isinstance(labels, tuple) and all(isinstance(label, str) and label for label in labels):
         return labels, ""
-    return (), "must be a label or a list of labels; until it is, no restricted caller sees the document"
+    return (), "must be a label or a list of labels; until it is, the document counts as one without any label"
 
 
 def _is_utf8(text: str) -> bool:

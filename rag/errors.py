@@ -7,7 +7,6 @@ Each message has three parts: what failed, what was found, what to do. Wrong use
 from __future__ import annotations
 
 __all__ = [
-    "AccessError",
     "AuthenticationError",
     "CollectionError",
     "CollectionExistsError",
@@ -54,10 +53,6 @@ class QuestionError(RagError):
 
 class FilterError(RagError):
     """A filter or an attribute is not in the form it must have."""
-
-
-class AccessError(RagError):
-    """A caller whose access labels restrict them may not do this."""
 
 
 class QuestionSetError(RagError):

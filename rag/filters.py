@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rag.attributes import ACCESS, Scalar
+from rag.attributes import Scalar
 from rag.errors import FilterError
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "checked_filter",
     "filter_from_json",
     "filter_to_json",
-    "label_filter",
     "leaves",
 ]
 
@@ -65,14 +64,6 @@ def all_of(*filters: Filter | None) -> Filter | None:
     if len(given) <= 1:
         return given[0] if given else None
     return Compound("and", given)
-
-
-def label_filter(labels: Sequence[str], *, unlabelled: bool) -> Filter:
-    """Return the filter that holds for what a caller with these labels sees; ``unlabelled`` documents too, or not."""
-    parts: list[Filter] = [Comparison("in", f"attributes.{ACCESS}", tuple(labels))] if labels else []
-    if unlabelled:
-        parts.append(Comparison("exists", f"attributes.{ACCESS}", False))
-    return Compound("or", tuple(parts))
 
 
 def leaves(filter_: Filter) -> list[Comparison]:

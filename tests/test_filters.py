@@ -149,7 +149,7 @@ def test_what_cannot_be_an_attribute_is_named_and_the_rest_is_kept() -> None:
 
 
 @pytest.mark.parametrize("labels", [3, True, ["hr", 3], [["hr"]], None, "", {"hr": 1}])
-def test_labels_that_cannot_be_read_hide_the_document(labels: object) -> None:
+def test_labels_that_cannot_be_read_are_none(labels: object) -> None:
     usable, problems = checked_attributes({"access": labels}, where="a.md")
     assert usable == {"access": ()}
-    assert "no restricted caller sees the document" in problems[0]
+    assert "the document counts as one without any label" in problems[0]

@@ -101,7 +101,7 @@ def test_a_look_at_a_sidecar_alone_changes_its_file(tmp_path: Path) -> None:
     run(tmp_path / "library", use)
 
 
-def test_what_cannot_be_read_is_a_warning_loses_no_text_and_hides_the_document(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_a_warning_loses_no_text_and_leaves_no_label(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     write(folder, "bad.md", "---\naccess: [hr\nyear: : 3\n---\nApples stay.\n")
     write(folder, "side.txt", "Pears stay.\n")
