@@ -92,7 +92,8 @@ class Shelf:
     def _open_library(self, *, create: bool) -> Library:
         with self._opening:
             if self._library is None:
-                self._library = Library.open(self.settings.library, create=create)
+                target = self.settings.retrieval.recall_target
+                self._library = Library.open(self.settings.library, create=create, recall_target=target)
             return self._library
 
     def collection(self, name: str | None = None) -> Collection:

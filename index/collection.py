@@ -30,8 +30,10 @@ from index.keyword_leg import KeywordLeg
 from index.locks import WriterLock
 from index.migrations import COLLECTION_STEPS
 from index.records import (
+    CELLS_LIMIT,
     EXACT_LIMIT,
     METRIC,
+    RECALL_TARGET,
     CollectionConfig,
     CollectionStatus,
     DocumentInfo,
@@ -64,7 +66,15 @@ class Collection:
     Raises CollectionNotFoundError once another process has deleted or rebuilt the collection: open it again.
     """
 
-    def __init__(self, folder: Path, vectors: VectorStore, *, exact_limit: int = EXACT_LIMIT) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        vectors: VectorStore,
+        *,
+        exact_limit: int = EXACT_LIMIT,
+        cells_limit: int = CELLS_LIMIT,
+        recall_target: float = RECALL_TARGET,
+    ) -> None:
         self.name = folder.name
         self._folder = folder
         self._vectors = vectors
@@ -77,7 +87,13 @@ class Collection:
             raise
         self.space = VectorSpace(self.config.model, self.config.dimensions)
         self._vector_leg = VectorLeg(
-            folder / "vectors.faiss", self._database, vectors, space=self.space, exact_limit=exact_limit
+            folder / "vectors.faiss",
+            self._database,
+            vectors,
+            space=self.space,
+            exact_limit=exact_limit,
+            cells_limit=cells_limit,
+            recall_target=recall_target,
         )
         self._filters = FilterCache()
         self._keyword_leg = KeywordLeg(folder / "keywords", self._database)
@@ -313,7 +329,7 @@ class Collection:
             ledger=states,
             size_bytes={
                 "collection": sum(_size(path) for path in self._folder.glob("collection.db*")),
-                "vectors": _size(self._folder / "vectors.faiss"),
+                "vectors": self._vector_leg.size_bytes(),
                 "keywords": sum(_size(path) for path in self._folder.glob("keywords/*")),
             },
             changed_at=changed_at,
@@ -393,6 +409,7 @@ class Collection:
     def _finish_writing(self) -> None:
         try:
             self.refresh()
+            self._vector_leg.maintain()
             self._vector_leg.save()
             self._vector_leg.tidy()
             self._keyword_leg.tidy()

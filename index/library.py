@@ -25,7 +25,7 @@ from index.files import sync_folder
 from index.identity import Identity, identity_of, set_identity
 from index.locks import WriterLock, file_lock
 from index.reading_store import ReadingStore
-from index.records import EXACT_LIMIT, CollectionConfig, RepairReport
+from index.records import CELLS_LIMIT, EXACT_LIMIT, RECALL_TARGET, CollectionConfig, RepairReport
 from index.repair import Mended, mend_vectors
 from index.vector_store import VectorSpace, VectorStore
 from rag.errors import CollectionError, CollectionExistsError, CollectionNotFoundError
@@ -43,18 +43,37 @@ _PUTTING_PATIENCE_S = 5.0
 class Library:
     """Opens, makes and deletes collections; a context manager that closes what it opened."""
 
-    def __init__(self, folder: Path, vectors: VectorStore, *, exact_limit: int = EXACT_LIMIT) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        vectors: VectorStore,
+        *,
+        exact_limit: int = EXACT_LIMIT,
+        cells_limit: int = CELLS_LIMIT,
+        recall_target: float = RECALL_TARGET,
+    ) -> None:
         self.folder = folder
         self.vectors = vectors
         self._exact_limit = exact_limit
+        self._cells_limit = cells_limit
+        self._recall_target = recall_target
         self._opened: list[Collection] = []
         self._readings: ReadingStore | None = None
 
     @classmethod
-    def open(cls, folder: Path, *, create: bool = False, exact_limit: int = EXACT_LIMIT) -> Library:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        create: bool = False,
+        exact_limit: int = EXACT_LIMIT,
+        cells_limit: int = CELLS_LIMIT,
+        recall_target: float = RECALL_TARGET,
+    ) -> Library:
         """Open a library; ``create`` makes it where there is none, else that is a CollectionNotFoundError.
 
-        A collection of more than ``exact_limit`` chunks is searched through codes, with exact rescoring.
+        A collection of more than ``exact_limit`` chunks is searched through codes, with exact rescoring, and one of
+        more than ``cells_limit`` through codes in cells; so that ``recall_target`` of the nearest are found.
         """
         if not create and not (folder / "vectors.db").exists():
             raise CollectionNotFoundError(f"no library in {folder}; run `rag ingest FOLDER` to make one")
@@ -63,7 +82,13 @@ class Library:
                 (folder / "collections").mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise CollectionError(f"cannot make a library in {folder}: {error}; choose another folder") from error
-        return cls(folder, VectorStore(folder / "vectors.db", create=create), exact_limit=exact_limit)
+        return cls(
+            folder,
+            VectorStore(folder / "vectors.db", create=create),
+            exact_limit=exact_limit,
+            cells_limit=cells_limit,
+            recall_target=recall_target,
+        )
 
     def __enter__(self) -> Library:
         return self
@@ -138,7 +163,13 @@ class Library:
         self._put_back(name)
         if not _is_collection(path):
             raise self._not_found(name)
-        collection = Collection(path, self.vectors, exact_limit=self._exact_limit)
+        collection = Collection(
+            path,
+            self.vectors,
+            exact_limit=self._exact_limit,
+            cells_limit=self._cells_limit,
+            recall_target=self._recall_target,
+        )
         self._opened.append(collection)
         return collection
 

@@ -25,6 +25,7 @@ __all__ = [
     "chunk_ids",
     "chunk_rows",
     "chunks",
+    "collection_mark",
     "config",
     "counts",
     "document",
@@ -79,6 +80,11 @@ def last_position(connection: sqlite3.Connection) -> Position:
     """Return the last change; number 0, with the collection's own mark, before the first."""
     row = connection.execute("SELECT seq, mark FROM changes ORDER BY seq DESC LIMIT 1").fetchone()
     return Position(0, _meta(connection, "mark")) if row is None else Position(*row)
+
+
+def collection_mark(connection: sqlite3.Connection) -> str:
+    """Return the random mark of a collection, which a copy of it has too."""
+    return _meta(connection, "mark")
 
 
 def history_holds(connection: sqlite3.Connection, position: Position) -> bool:

@@ -1,7 +1,12 @@
-"""The vector index of a collection: in memory, caught up from SQLite, with a snapshot on disk for the next start."""
+"""The vector index of a collection: in memory, caught up from SQLite, with a snapshot on disk for the next start.
+
+Where it is approximate, what it finds is measured against exact search (``index.vector_upkeep``), and how hard it looks
+is set by that. ``maintain`` measures, and trains anew where that is due, beside searches and other writers' changes.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -13,15 +18,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from index import store
+from index.calibration import Calibration
 from index.database import Database
 from index.exact import RowArray
 from index.files import sweep_temporary
 from index.filtering import AllowedRows
 from index.history import Pending, pending_changes
-from index.locks import ReadersWriterLock
-from index.records import DerivedStatus, Position
+from index.locks import ReadersWriterLock, file_lock
+from index.records import RECALL_TARGET, DerivedStatus, Position
 from index.snapshot import DamagedIndexError, opened_snapshot, write_snapshot
+from index.vector_rows import RowFile
 from index.vector_store import VectorSpace, VectorStore
+from index.vector_upkeep import is_due, measured_recall, outgrown, retrain, take_measure
 from rag.errors import CollectionError
 from rag.types import FloatArray
 
@@ -30,11 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["VectorLeg"]
 
-_FORMAT = 1
+_FORMAT = 2
 _BATCH = 4096  # rows read from the vector store at once
 _SAMPLE = 256  # chunks that tell what an unrelated one scores: its mean is then good to a sixteenth of its deviation
-_TRAINED_BY = 4096  # chunks that tell the centre of all, where they are too many to be looked at twice
 _SAVED_WHEN_BEHIND = 1000  # rows that are caught up before a new snapshot is written for the next process
+_SAVED_SHARE = 0.01  # and this share of a very large index, which is as soon caught up as it is written
 _SAVED_ANYWAY_BYTES = 16_000_000  # vectors that a writer saves after any change: one file must not cost all of them
 
 
@@ -42,9 +50,23 @@ class VectorLeg:
     """Finds rows by vector. Any thread may search; the first to see that SQLite has moved on catches up for all."""
 
     def __init__(
-        self, path: Path, database: Database, vectors: VectorStore, *, space: VectorSpace, exact_limit: int
+        self,
+        path: Path,
+        database: Database,
+        vectors: VectorStore,
+        *,
+        space: VectorSpace,
+        exact_limit: int,
+        cells_limit: int,
+        recall_target: float = RECALL_TARGET,
     ) -> None:
         self._path = path
+        self._cells_limit = cells_limit
+        self._recall_target = recall_target
+        self._calibration: Calibration | None = None
+        self._n_changed = 0  # rows that came or went since the calibration
+        self._snapshot: tuple[int, int] | None = None  # inode and time of the snapshot that is loaded or was written
+        self._row_file: RowFile | None = None
         self._database = database
         self._vectors = vectors
         self._space = space
@@ -87,16 +109,19 @@ class VectorLeg:
     def refresh(self) -> None:
         """Catch up with SQLite; cheap when nothing has changed."""
         with self._database.reading() as connection:
-            if self._index is not None and store.last_position(connection) == self._position:
-                return
+            is_current = self._index is not None and store.last_position(connection) == self._position
+        if is_current and self._is_snapshot_known():
+            return
         with self._updating:
             first_time = self._index is None
-            if self._index is None:
+            if first_time or not self._is_snapshot_known():
                 self._load()
             n_rows = self._catch_up()
             self._n_unsaved += n_rows
+            self._n_changed += n_rows
         if first_time and n_rows > _SAVED_WHEN_BEHIND:
             with suppress(CollectionError):  # a read-only folder or a full disk: it was a favour to the next process
+                self.maintain()
                 self.save()
 
     def rebuild(self) -> None:
@@ -104,8 +129,54 @@ class VectorLeg:
         with self._updating:
             with self._lock.writing():
                 self._index, self._position, self._saved = self._empty(), None, None
+                self._calibration = None
+            if self._row_file is not None:
+                self._row_file.discard()
             self._catch_up()
+        self.maintain()
         self.save()
+
+    def maintain(self) -> None:
+        """Measure what an approximate index finds where that is due, and train it anew where it finds too little.
+
+        It takes seconds, and a minute for a million chunks; searches go on, and find what is committed meanwhile. One
+        process at a time does it: another leaves it to that one.
+        """
+        index = self._index
+        if index is None or not is_due(index, self._calibration, n_changed=self._n_changed):
+            return
+        with file_lock(self._path.with_name("vectors.lock"), timeout_s=0.0) as held:
+            if not held:
+                return
+            n_changed = self._n_changed
+            calibration = take_measure(index, self._look_up, self._lock.reading, seed=n_changed)
+            is_new = outgrown(index, calibration, self._recall_target, cells_limit=self._cells_limit)
+            if is_new:
+                fresh = retrain(index, self._look_up, self._lock.reading, seed=n_changed)
+                calibration = take_measure(fresh, self._look_up, self._lock.reading, seed=n_changed)
+            with self._updating:
+                if self._index is not index:  # rebuilt, or given up, meanwhile: what was measured is gone
+                    return
+                if is_new:
+                    self._bring_over(index, fresh)
+                with self._lock.writing():
+                    self._index = fresh if is_new else index
+                    self._take(calibration)
+                self._n_changed -= n_changed
+                self._saved = None  # so that the next `save` writes it, whatever the position
+
+    def _bring_over(self, index: FaissIndex, fresh: FaissIndex) -> None:
+        """Apply to a new index what changed in the old one since its rows were listed; nobody else changes it now."""
+        held, wanted = fresh.rows(), index.rows()
+        fresh.remove(np.setdiff1d(held, wanted, assume_unique=True))
+        coming = np.setdiff1d(wanted, held, assume_unique=True)
+        for first in range(0, len(coming), _BATCH):
+            fresh.add(*self._look_up(coming[first : first + _BATCH]))
+
+    def _take(self, calibration: Calibration | None) -> None:
+        self._calibration = calibration
+        if calibration is not None and self._index is not None:
+            self._index.aim = calibration.chosen(self._recall_target).aim
 
     def save(self) -> None:
         """Write a snapshot, unless the one on disk is of this position, or large and nearly so.
@@ -116,7 +187,8 @@ class VectorLeg:
             if self._index is None or self._position is None or self._position == self._saved:
                 return
             is_large = len(self._index) * self._space.dimensions * 4 > _SAVED_ANYWAY_BYTES
-            if is_large and self._saved is not None and self._n_unsaved < _SAVED_WHEN_BEHIND:
+            n_wanted = max(_SAVED_WHEN_BEHIND, _SAVED_SHARE * len(self._index))
+            if is_large and self._saved is not None and self._n_unsaved < n_wanted:
                 return
             description = {
                 "format": _FORMAT,
@@ -126,6 +198,8 @@ class VectorLeg:
                 "n_chunks": len(self._index),
                 "seq": self._position.seq,
                 "mark": self._position.mark,
+                "n_changed": self._n_changed,
+                "calibration": None if self._calibration is None else self._calibration.to_json(),
             }
             try:
                 write_snapshot(self._path, self._index.dump, description)
@@ -135,6 +209,7 @@ class VectorLeg:
                     " disk. The documents are stored, and the next search works without it"
                 ) from error
             self._saved, self._n_unsaved = self._position, 0
+            self._snapshot = self._stamp()
 
     def tidy(self) -> None:
         """Delete what processes that were killed left of their snapshots; for the writer, when it has written its own.
@@ -150,6 +225,8 @@ class VectorLeg:
                 pass
             position = Position(description["seq"], description["mark"])
             kind, n_chunks = str(description["kind"]), int(description["n_chunks"])
+            said = description.get("calibration")
+            recall = None if said is None else measured_recall(Calibration.from_json(said), self._recall_target)
         except FileNotFoundError:
             return DerivedStatus("missing", "none", 0, 0, agrees=True)
         except DamagedIndexError:
@@ -157,15 +234,25 @@ class VectorLeg:
         if not store.history_holds(connection, position):
             return DerivedStatus("damaged", kind, position.seq, n_chunks, agrees=False)
         if position != store.last_position(connection):
-            return DerivedStatus("behind", kind, position.seq, n_chunks, agrees=True)
-        return DerivedStatus("current", kind, position.seq, n_chunks, agrees=n_chunks == n_expected)
+            return DerivedStatus("behind", kind, position.seq, n_chunks, agrees=True, recall=recall)
+        return DerivedStatus("current", kind, position.seq, n_chunks, agrees=n_chunks == n_expected, recall=recall)
+
+    def size_bytes(self) -> int:
+        """Return what the snapshot and the full vectors beside it take on disk."""
+        with suppress(OSError):
+            return self._path.stat().st_size + self._rows_on_disk().size_bytes()
+        return self._rows_on_disk().size_bytes()
 
     def _load(self) -> None:
         """Take the snapshot if it is whole and of this vector space, else start from nothing."""
         from index.vectors import FaissIndex  # importing faiss takes 0.3 s: not before a search needs it
 
+        stamp = self._stamp()
+        is_first = self._index is None
         with self._lock.writing():
-            self._index, self._position = self._empty(), None
+            self._snapshot = stamp
+            if is_first:
+                self._index, self._position, self._calibration = self._empty(), None, None
             try:
                 with opened_snapshot(self._path) as (content, said):
                     if (said["format"], said["model"], said["dimensions"]) != (
@@ -179,11 +266,39 @@ class VectorLeg:
                         dimensions=self._space.dimensions,
                         lookup=self._look_up,
                         exact_limit=self._exact_limit,
+                        cells_limit=self._cells_limit,
                     )
-            except (FileNotFoundError, DamagedIndexError, ValueError, KeyError):
+                    described = said["calibration"]
+                    calibration = None if described is None else Calibration.from_json(described)
+                    position, n_changed = Position(said["seq"], said["mark"]), int(said["n_changed"])
+            except (FileNotFoundError, DamagedIndexError, ValueError, KeyError, TypeError):
                 return
-            self._index, self._position = index, Position(said["seq"], said["mark"])
+            if not is_first and (calibration is None or self._is_as_good(calibration)):
+                return  # of another process, and no better than what is here
+            self._index, self._position, self._n_changed = index, position, n_changed
             self._saved = self._position
+            self._take(calibration)
+
+    def _is_as_good(self, other: Calibration) -> bool:
+        return self._calibration is not None and self._calibration.at >= other.at
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """Return what tells versions of the snapshot apart without reading it; None where there is none."""
+        try:
+            stat = os.stat(self._path)
+        except OSError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns
+
+    def _is_snapshot_known(self) -> bool:
+        """Return whether the snapshot on disk is the one that was loaded or written here, or is of no use.
+
+        Another process may have put one there whose cells are better. Of an exact index there is no better one.
+        """
+        if self._index is None or self._index.kind == "flat":
+            return True
+        stamp = self._stamp()
+        return stamp is None or stamp == self._snapshot
 
     def _catch_up(self) -> int:
         """Apply what SQLite has that the index has not; returns how many rows came or went."""
@@ -206,13 +321,16 @@ class VectorLeg:
             assert self._index is not None
             self._index.remove(np.array(pending.removed, np.int64))
             n_coming = sum(store.n_readable(connection, first=first, last=last) for first, last in pending.added)
-            self._index.expect(n_coming, lambda: self._vectors_of(store.sample_addresses(connection, _TRAINED_BY)))
+            self._index.expect(n_coming, lambda n: self._vectors_of(store.sample_addresses(connection, n)))
         for first, last in pending.added:
             records = store.readable_rows(connection, first=first, last=last)
             while batch := list(islice(records, _BATCH)):
                 vectors = self._vectors_of([address for _, address in batch])
+                rows = np.array([row for row, _ in batch], np.int64)
+                if self._index.kind != "flat" or len(self._index) + len(rows) > self._exact_limit:
+                    self._rows_on_disk().write(rows, vectors)  # always: what is there may be of another history
                 with self._lock.writing():
-                    self._index.add(np.array([row for row, _ in batch], np.int64), vectors)
+                    self._index.add(rows, vectors)
                 n_rows += len(batch)
         self._position = pending.target
         return n_rows
@@ -229,12 +347,36 @@ class VectorLeg:
         return np.stack(present) if present else np.empty((0, self._space.dimensions), np.float32)
 
     def _look_up(self, rows: RowArray) -> tuple[RowArray, FloatArray]:
+        """Return the vectors of rows, and which have one: from the file beside the index, else from SQLite."""
+        file = self._rows_on_disk()
+        there, vectors = file.read(rows)
+        if there.all():
+            return rows, vectors
+        missing = rows[~there]
         with self._database.reading() as connection:
-            addresses = store.addresses_of(connection, rows.tolist())
-        there = [row for row in rows.tolist() if row in addresses]
-        return np.array(there, np.int64), self._vectors_of([addresses[row] for row in there])
+            addresses = store.addresses_of(connection, missing.tolist())
+        found = np.array([row for row in missing.tolist() if row in addresses], np.int64)
+        if not found.size:
+            return rows[there], vectors
+        others = self._vectors_of([addresses[row] for row in found.tolist()])
+        if self._database.writable:
+            file.write(found, others)
+        return np.concatenate([rows[there], found]), np.concatenate([vectors, others])
+
+    def _rows_on_disk(self) -> RowFile:
+        if self._row_file is None:
+            with self._database.reading() as connection:
+                mark = store.collection_mark(connection)
+            path = self._path.with_name("vectors.f32")
+            self._row_file = RowFile(path, model=self._space.model, dimensions=self._space.dimensions, mark=mark)
+        return self._row_file
 
     def _empty(self) -> FaissIndex:
         from index.vectors import FaissIndex  # see `_load`
 
-        return FaissIndex(self._space.dimensions, lookup=self._look_up, exact_limit=self._exact_limit)
+        return FaissIndex(
+            self._space.dimensions,
+            lookup=self._look_up,
+            exact_limit=self._exact_limit,
+            cells_limit=self._cells_limit,
+        )

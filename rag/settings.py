@@ -246,11 +246,15 @@ class RetrievalOptions:
     """share of the vectors in the score, 0 to 1, the rest is keywords; None is the measured default"""
     filter: str = ""
     """only documents that match are searched, beside a question's own filter: "year >= 2020"; empty is all"""
+    recall_target: float = 0.98
+    """share of the ten nearest chunks that a search of a large collection finds at least; more takes longer"""
 
     def __post_init__(self) -> None:
         _require(1 <= self.k <= 1000, "k", self.k, "a whole number from 1 to 1000")
         weight = self.vector_weight
         _require(weight is None or 0 <= weight <= 1, "vector_weight", weight, "a number from 0 to 1")
+        target = self.recall_target
+        _require(0.5 <= target <= 0.999, "recall_target", target, "a number from 0.5 to 0.999")
 
 
 @dataclass(frozen=True, slots=True)

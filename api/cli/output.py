@@ -225,6 +225,7 @@ def status_lines(status: CollectionStatus, problems: Sequence[str], *, deep: boo
         said = f"{status.n_with_warnings:,} documents have warnings (pages without text, say)"
         yield f"             {said}: rag status -c {status.name} --files warnings"
     yield f"vectors      {_derived(status.vectors)}"
+    yield from (f"             {line}" for line in _recall(status.vectors))
     yield f"keywords     {_derived(status.keywords)}"
     yield "on disk      " + ", ".join(f"{name} {size(n)}" for name, n in status.size_bytes.items())
     if status.changed_at is not None:
@@ -263,6 +264,26 @@ def _derived(derived: DerivedStatus) -> str:
         "damaged": "damaged; the next search rebuilds it",
     }[derived.state]
     return f"{derived.n_chunks:,} chunks ({derived.kind}), {said}"
+
+
+def _recall(derived: DerivedStatus) -> Iterable[str]:
+    """Yield what share of the nearest chunks a search finds, and what will be done where that is too little."""
+    if derived.kind in ("flat", "none"):
+        return
+    measured = derived.recall
+    if measured is None:
+        yield "recall not measured yet: the next rag ingest that writes does"
+        return
+    day = time.strftime("%Y-%m-%d", time.localtime(measured.at))
+    yield (
+        f"recall@10 {measured.recall:.3f}, surely {measured.at_least:.3f}; measured {day} with"
+        f" {measured.n_questions} questions of {measured.n_chunks:,} chunks"
+    )
+    if not measured.is_enough:
+        yield (
+            f"below the target of {measured.target:g}: searches look as hard as they can; a rag ingest that changes a"
+            " tenth of the chunks measures and trains again"
+        )
 
 
 def ledger_lines(entries: Iterable[LedgerEntry]) -> Iterable[str]:

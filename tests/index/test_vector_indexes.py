@@ -192,9 +192,9 @@ def test_an_index_that_expects_too_many_rows_never_holds_them_in_full() -> None:
     vectors = unit(np.random.default_rng(5).standard_normal((300, 16)))
     index = ShelvedFaiss(16, exact_limit=100)
     index.add(np.arange(60), vectors[:60])
-    index.expect(40, lambda: vectors[60:100])
+    index.expect(40, lambda _: vectors[60:100])
     assert index.kind == "flat"
-    index.expect(240, lambda: vectors[60:])
+    index.expect(240, lambda _: vectors[60:])
     assert index.kind == "rabitq"
     index.add(np.arange(60, 300), vectors[60:])
     assert index.rows().tolist() == list(range(300))

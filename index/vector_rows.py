@@ -1,0 +1,140 @@
+"""Full-precision vectors on disk by row: what the rescoring of candidates reads instead of SQLite.
+
+A derived file, ``vectors.f32``: a header of one page, then for each row, at its number times the size of a record, the
+row, a CRC-32 and the vector. Rows are never used again and their vectors never change, so any process may write a
+record at any time without a lock: they all write the same. Every record is checked when it is read; one that is torn,
+altered or was never written is simply not there: whoever misses it takes the vector from SQLite and writes it again.
+
+It is read with ``pread``, not mapped: pages of a mapping count as the memory of the process that touched them, and a
+mapped file that another process cuts short kills its readers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import weakref
+import zlib
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.exact import RowArray
+from index.files import write_whole
+from rag.types import FloatArray
+
+__all__ = ["RowFile"]
+
+_FORMAT = 1
+_HEADER_BYTES = 4096
+_PART = 4096  # records in memory at once
+
+
+class RowFile:
+    """The vectors of one collection. Any thread of any process may read and write at any time."""
+
+    def __init__(self, path: Path, *, model: str, dimensions: int, mark: str) -> None:
+        """``mark`` tells collections apart: a file of another one is not believed, and replaced when first written to.
+
+        Where the file can be neither read nor made, every row is missing; nothing is raised.
+        """
+        self._path = path
+        self._dimensions = dimensions
+        said = {"format": _FORMAT, "model": model, "dimensions": dimensions, "mark": mark}
+        self._header = json.dumps(said).encode().ljust(_HEADER_BYTES, b"\0")
+        self._record = np.dtype([("row", "<i8"), ("crc", "<u4"), ("", "<u4"), ("vector", "<f4", (dimensions,))])
+        self._file = self._opened()
+
+    def read(self, rows: RowArray) -> tuple[NDArray[np.bool_], FloatArray]:
+        """Return which rows are there whole, and their vectors, (number of those, dimensions), in the order of rows."""
+        records = np.zeros(len(rows), self._record)
+        if self._file is not None and len(rows):
+            view = memoryview(records.view(np.uint8).data)
+            size = self._record.itemsize
+            with suppress(OSError):  # what cannot be read is not there
+                for first, last in _runs(rows):
+                    offset = _HEADER_BYTES + int(rows[first]) * size
+                    os.preadv(self._file.number, [view[first * size : last * size]], offset)
+        vectors = records["vector"]
+        there = records["row"] == rows
+        claimed = records["crc"].tolist()
+        for place in np.flatnonzero(there).tolist():
+            if _checksum(vectors[place], int(rows[place])) != claimed[place]:
+                there[place] = False
+        whole = vectors if there.all() else vectors[there]
+        return there, np.ascontiguousarray(whole, np.float32)
+
+    def write(self, rows: RowArray, vectors: FloatArray) -> None:
+        """Write vectors (n, dimensions) under their rows, ascending or not; nothing is raised where the disk is full.
+
+        What is not written is missing later on, and costs whoever looks for it a look into SQLite.
+        """
+        with suppress(OSError):
+            if self._file is None:
+                self._file = self._made()
+            for first in range(0, len(rows), _PART):
+                self._write(rows[first : first + _PART], vectors[first : first + _PART])
+
+    def _write(self, rows: RowArray, vectors: FloatArray) -> None:
+        assert self._file is not None
+        records = np.zeros(len(rows), self._record)
+        records["row"], records["vector"] = rows, vectors
+        records["crc"] = [_checksum(vector, row) for vector, row in zip(records["vector"], rows.tolist(), strict=True)]
+        view, size = memoryview(records.view(np.uint8).data), self._record.itemsize
+        for first, last in _runs(rows):
+            offset = _HEADER_BYTES + int(rows[first]) * size
+            os.pwrite(self._file.number, view[first * size : last * size], offset)
+
+    def discard(self) -> None:
+        """Delete the file: the next write makes a new one, without what is gone."""
+        self._file = None
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def size_bytes(self) -> int:
+        """Return what the file takes on disk; rows that were never written take nothing where holes are free."""
+        try:
+            stat: Any = self._path.stat()
+        except OSError:
+            return 0
+        return int(getattr(stat, "st_blocks", stat.st_size // 512) * 512)
+
+    def _opened(self) -> _Descriptor | None:
+        for flags in (os.O_RDWR, os.O_RDONLY):
+            with suppress(OSError):
+                file = _Descriptor(os.open(self._path, flags | getattr(os, "O_CLOEXEC", 0)))
+                if os.pread(file.number, _HEADER_BYTES, 0) == self._header:
+                    return file
+        return None
+
+    def _made(self) -> _Descriptor:
+        file = self._opened()  # another process may have made it meanwhile
+        if file is None:
+            write_whole(self._path, self._header, durable=False)
+            file = self._opened()
+        if file is None:
+            raise OSError(f"{self._path} cannot be read after it was written")
+        return file
+
+
+class _Descriptor:
+    """A file that is closed when nobody holds it any more: a thread may still be reading when its owner is done."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        weakref.finalize(self, os.close, number)
+
+
+def _checksum(vector: NDArray[np.float32], row: int) -> int:
+    return zlib.crc32(vector.data, row & 0xFFFFFFFF)
+
+
+def _runs(rows: RowArray) -> list[tuple[int, int]]:
+    """Return the places [first, last) of rows that follow each other: one read each."""
+    edges = np.flatnonzero(np.diff(rows) != 1) + 1
+    places = [0, *edges.tolist(), len(rows)]
+    return list(pairwise(places))

@@ -1,0 +1,103 @@
+"""Keeping an approximate index good: when to measure it, when to train it anew; both beside searches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from index.calibration import Aim, Calibration, exact_neighbours, made_questions, measure
+from index.exact import RowArray
+from index.records import CELLS_LIMIT, MeasuredRecall
+from rag.types import FloatArray
+
+if TYPE_CHECKING:
+    from index.vectors import FaissIndex, Lookup
+
+__all__ = ["is_due", "measured_recall", "outgrown", "retrain", "take_measure"]
+
+_MEASURED_AFTER = 0.1  # of the chunks have come or gone since the last time
+_OUTGROWN = 4  # times as many chunks as the cells were made for: each holds twice what it should
+_PART = 4096
+_FIRST_PROBES = 8
+_SCANNED = 0.25  # of the cells at most: beyond, new cells pay
+_FROM = 4000  # vectors that questions are made of
+
+Guard = Callable[[], AbstractContextManager[None]]
+"""Keeps an index from being changed: held for one look at it, never for long."""
+
+
+def is_due(index: FaissIndex, calibration: Calibration | None, *, n_changed: int) -> bool:
+    """Return whether what is known of an index's recall is out of date; ``n_changed`` rows came or went since."""
+    if index.kind == "flat" or not len(index):
+        return False
+    return calibration is None or n_changed >= max(1, round(_MEASURED_AFTER * calibration.n_chunks))
+
+
+def outgrown(index: FaissIndex, calibration: Calibration, target: float, *, cells_limit: int = CELLS_LIMIT) -> bool:
+    """Return whether new cells are wanted: too few of them for so many chunks, or too little is found."""
+    if len(index) <= cells_limit:
+        return False
+    if index.kind == "rabitq" or len(index) > _OUTGROWN * max(index.n_cells, 1) ** 2:
+        return True
+    return calibration.chosen(target).at_least < target
+
+
+def measured_recall(calibration: Calibration, target: float) -> MeasuredRecall:
+    """Return what a search with the aim for this target finds."""
+    one = calibration.chosen(target)
+    return MeasuredRecall(
+        one.recall, one.at_least, target, calibration.n_questions, calibration.n_chunks, calibration.at
+    )
+
+
+def take_measure(index: FaissIndex, lookup: Lookup, reading: Guard, *, seed: int) -> Calibration:
+    """Measure what the index finds of what exact search finds, reading every vector once."""
+    with reading():
+        rows = index.rows()
+    rng = np.random.default_rng(seed)
+    _, vectors = lookup(np.sort(rng.choice(rows, min(_FROM, len(rows)), replace=False)))
+    questions = made_questions(vectors, seed=seed)
+    neighbours = exact_neighbours(questions, _parts(rows, lookup))
+
+    def search(question: FloatArray, aim: Aim) -> RowArray:
+        with reading():
+            return index.candidates(question, aim)
+
+    return measure(search, questions, neighbours, probes=_probes(index.n_cells), n_chunks=len(rows))
+
+
+def retrain(index: FaissIndex, lookup: Lookup, reading: Guard, *, seed: int) -> FaissIndex:
+    """Return an index of the same rows with new cells. What changes meanwhile is the caller's to bring over."""
+    with reading():
+        rows = index.rows()
+    wanted = min(index.n_trained_by(len(rows)), len(rows))
+    _, sample = lookup(np.sort(np.random.default_rng(seed).choice(rows, wanted, replace=False)))
+    fresh = index.retrained(len(rows), sample)
+    for some, vectors in _parts(rows, lookup):
+        fresh.add(some, vectors)
+    return fresh
+
+
+def _parts(rows: RowArray, lookup: Lookup) -> Iterator[tuple[RowArray, FloatArray]]:
+    for first in range(0, len(rows), _PART):
+        yield lookup(rows[first : first + _PART])
+
+
+def _probes(n_cells: int) -> list[int]:
+    """Return the numbers of cells to try: each twice the one before, up to a share of all.
+
+    >>> _probes(1000)
+    [8, 16, 32, 64, 128, 250]
+    >>> _probes(0)
+    [0]
+    """
+    most = max(round(_SCANNED * n_cells), min(_FIRST_PROBES, n_cells))
+    probes = []
+    n = _FIRST_PROBES
+    while n < most:
+        probes.append(n)
+        n *= 2
+    return [*probes, most]
