@@ -3,7 +3,7 @@
     python benchmarks/million.py [--chunks 1000000] [--folder FOLDER] [--data FOLDER] [--rivals PYTHON] [--json FILE]
 
 The collection is `beside/synthetic.py`: words of real texts, vectors of 384 dimensions that overlap as real ones do,
-and real questions. It is made through the writer that ingests use; a `--folder` that has one of that size is used again.
+and real questions. It is made through the writer that ingests use; a `--folder` that has one is used again.
 What is measured runs in a new process bound to one core: CPU milliseconds of a whole hybrid search for ten hits, of its
 two halves, recall@10 against exact search on the real questions, a filter of 1 %, opening, memory (the growth of the
 resident set by the vector search, mapped pages included), 1,000 chunks added and deleted until a search sees it.
