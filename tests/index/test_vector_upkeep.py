@@ -15,6 +15,7 @@ from index import vector_leg
 from index.calibration import Aim, Calibration, Measured, exact_neighbours, made_questions, measure
 from index.collection import Collection
 from index.exact import ExactIndex
+from index.filtering import AllowedRows
 from index.library import Library
 from index.records import CollectionConfig, LedgerEntry
 from index.vector_rows import RowFile
@@ -113,7 +114,8 @@ def test_a_filter_is_exact_before_the_search(
     for each in (index, exact):
         each.add(np.arange(900), vectors)
     index.aim = Aim(index.n_cells, 900)
-    for allowed in (np.arange(0, 900, 7), np.array([899]), np.array([], np.int64)):
+    for rows in (np.arange(0, 900, 7), np.array([899]), np.array([], np.int64)):
+        allowed = AllowedRows(rows, 1, 1)
         for question in dots(2, 5):
             found = index.search(question, k=10, allowed=allowed)
             assert [row for row, _ in found] == [row for row, _ in exact.search(question, k=10, allowed=allowed)]
