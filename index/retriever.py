@@ -137,18 +137,24 @@ class HybridRetriever:
     ) -> tuple[Hit, ...]:
         scores = fuse(vectors, keywords, vector_weight=self._vector_weight, cosine_floor=floor)
         names = self._collection.chunk_ids(list(scores))
-        order = sorted(names, key=lambda row: (-scores[row], names[row]))[:k]
-        chunks = self._collection.chunks(order)
-        return tuple(
-            Hit(
-                chunk=chunks[row],
-                score=scores[row],
-                vector_score=(vectors or {}).get(row),
-                keyword_score=(keywords or {}).get(row),
+        order = sorted(names, key=lambda row: (-scores[row], names[row]))
+        hits: list[Hit] = []
+        at = 0
+        while len(hits) < k and at < len(order):
+            rows = order[at : at + k - len(hits)]
+            at += len(rows)
+            chunks = self._collection.chunks(rows)
+            hits.extend(
+                Hit(
+                    chunk=chunks[row],
+                    score=scores[row],
+                    vector_score=(vectors or {}).get(row),
+                    keyword_score=(keywords or {}).get(row),
+                )
+                for row in rows
+                if row in chunks  # a document may have been replaced since: the next best takes its place
             )
-            for row in order
-            if row in chunks  # a document may have been replaced since
-        )
+        return tuple(hits)
 
 
 def _parts(query: str, tokenizer: Tokenizer, *, max_tokens: int) -> list[str]:

@@ -15,7 +15,7 @@ from index.library import Library
 from index.retriever import HybridRetriever
 from rag.contracts import Retriever
 from rag.errors import EmbeddingError, IndexMismatchError
-from rag.types import EmbedderProfile, EmbeddingLimits, Embeddings, TextKind
+from rag.types import Chunk, EmbedderProfile, EmbeddingLimits, Embeddings, TextKind
 from tests.fakes import LengthEmbedder, WordTokenizer
 from tests.index.shelving import shelve
 
@@ -157,6 +157,25 @@ def alike(library: Library, collection: Collection) -> Collection:
 async def test_equal_hits_are_ordered_by_chunk_id(alike: Collection) -> None:
     found = await HybridRetriever(alike, LengthEmbedder()).retrieve("same words", k=7)
     assert [hit.chunk.id for hit in found.hits] == sorted(alike.chunk_ids(alike.rows()).values())[:7]
+
+
+async def test_the_next_best_takes_the_place_of_what_is_removed_meanwhile(
+    alike: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retriever = HybridRetriever(alike, LengthEmbedder())
+    before = (await retriever.retrieve("same words", k=9)).hits
+    read = alike.chunks
+
+    def removed_first(rows: Sequence[int]) -> dict[int, Chunk]:
+        monkeypatch.setattr(alike, "chunks", read)
+        with alike.writer("test") as writer:
+            for hit in before[:2]:
+                writer.remove(hit.chunk.document_id)
+        return read(rows)
+
+    monkeypatch.setattr(alike, "chunks", removed_first)
+    found = await retriever.retrieve("same words", k=7)
+    assert [hit.chunk.id for hit in found.hits] == [hit.chunk.id for hit in before[2:]]
 
 
 @pytest.mark.parametrize("k", [0, -3])
