@@ -531,6 +531,7 @@ class Footnote(Shelf):
             tokenizer=self.wiring.answer_tokenizer(collections[0].config),
             moderator=await self.wiring.moderator(),
             policy=self.wiring.moderation_policy(),
+            asking=await self.wiring.asking(),
             settings=AnswerSettings(
                 k=self.settings.retrieval.k,
                 context_tokens=options.context_tokens,

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from api.choice import Choice, Family, choose
 from index.records import CollectionConfig
 from index.vector_store import VectorSpace
+from rag.answering.asking import Asking
 from rag.answering.chat_generator import ChatGenerator
 from rag.answering.chat_reranker import ChatReranker
 from rag.answering.moderation import ModerationPolicy
+from rag.answering.queries import QueryWriter
 from rag.contracts import Embedder, Generator, MediaReader, Moderator, Reranker, Tokenizer
 from rag.errors import ConfigError, EndpointError, IndexMismatchError
 from rag.gateway.chat import ChatClient
@@ -65,6 +67,7 @@ class Wiring:
         self._settings = settings
         self._transport = transport
         self._clients: dict[Family, EndpointClient] = {}
+        self._query_writer: QueryWriter | None = None
         self._models: dict[Family, str] = {}
         self._embedder: EndpointEmbedder | None = None
         self._local_embedder: LocalEmbedder | None = None
@@ -389,6 +392,23 @@ class Wiring:
         if choice.kind == "local":
             raise ConfigError("this needs a chat model, and none is set; set OPENAI_API_KEY, or see `rag doctor`")
         return ChatClient(self.client(choice)), await self.model(choice)
+
+    async def asking(self) -> Asking | None:
+        """Return how the queries of a question are written; None without a chat model, or where none are wanted."""
+        options = self._settings.query
+        nothing_wanted = options.rewrite == "off" and not options.alternatives and options.hyde == "off"
+        if nothing_wanted or self.choice("chat").kind == "local":
+            return None
+        if self._query_writer is None:  # kept, for what it remembers
+            client, model = await self.chat()
+            self._query_writer = QueryWriter(
+                client,
+                model=model,
+                tokenizer=named_tokenizer(CHAT_TOKENIZER),
+                max_tokens=options.max_tokens,
+                timeout_s=options.timeout_s,
+            )
+        return Asking(self._query_writer, options.rewrite, options.alternatives, options.hyde == "on")
 
     async def moderator(self) -> Moderator | None:
         """Return who moderates; None when nobody does."""

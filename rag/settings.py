@@ -29,6 +29,7 @@ __all__ = [
     "IngestOptions",
     "ModerationOptions",
     "OcrOptions",
+    "QueryOptions",
     "RerankOptions",
     "RetrievalOptions",
     "ServerOptions",
@@ -258,6 +259,27 @@ class RetrievalOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryOptions:
+    """Which queries the chat model, if there is one, writes for a question, in one call."""
+
+    rewrite: Literal["auto", "off", "always"] = "auto"
+    """whether a follow-up is made to stand alone; auto: only one that refers back or is too short"""
+    alternatives: int = 0
+    """other wordings that are searched too, 0 to 5"""
+    hyde: Literal["off", "on"] = "off"
+    """whether a passage such as might answer the question is searched for too"""
+    max_tokens: int = 600
+    """tokens of the conversation that are sent, and of the reply, each"""
+    timeout_s: float = 5.0
+    """seconds after which the plain query has to do"""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.alternatives <= 5, "alternatives", self.alternatives, "a whole number from 0 to 5")
+        _require(self.max_tokens >= 1, "max_tokens", self.max_tokens, "a whole number from 1")
+        _require(self.timeout_s > 0, "timeout_s", self.timeout_s, "a number above 0")
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerOptions:
     """How answers are written. None leaves the endpoint's default."""
 
@@ -392,6 +414,7 @@ class Settings:
     rerank: RerankOptions = RerankOptions()
     chunking: ChunkingOptions = ChunkingOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
+    query: QueryOptions = QueryOptions()
     answer: AnswerOptions = AnswerOptions()
     ingest: IngestOptions = IngestOptions()
     web: WebOptions = WebOptions()
@@ -413,6 +436,7 @@ SECTIONS: Mapping[str, type] = {
     "rerank": RerankOptions,
     "chunking": ChunkingOptions,
     "retrieval": RetrievalOptions,
+    "query": QueryOptions,
     "answer": AnswerOptions,
     "ingest": IngestOptions,
     "web": WebOptions,

@@ -451,6 +451,7 @@ class Retrieval:
 
     ``reranker`` is the model that put them in this order, "" where none did. ``notes`` say in words what could not be
     done as it was set. ``nothing_allowed``: no document matched the filter, so nothing was searched.
+    ``queries`` are those asked for a question of an answer, and ``usage`` what a chat model took to write them.
     """
 
     hits: tuple[Hit, ...]
@@ -459,6 +460,8 @@ class Retrieval:
     reranker: str = ""
     notes: tuple[str, ...] = ()
     nothing_allowed: bool = False
+    queries: tuple[str, ...] = ()
+    usage: Usage | None = None
 
 
 # --- answering -------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rag.answering.asking import Asking
 from rag.answering.context import pack
 from rag.answering.injection import injection_notes
 from rag.answering.moderation import Check, ModerationPolicy, check_text
@@ -125,14 +126,17 @@ class Answerer:
         *,
         moderator: Moderator | None = None,
         policy: ModerationPolicy | None = None,
+        asking: Asking | None = None,
         settings: AnswerSettings | None = None,
     ) -> None:
+        """Without ``asking`` nobody writes queries: the plain one is searched with."""
         self._retriever = retriever
         self._generator = generator
         self._documents = documents
         self._tokenizer = tokenizer
         self._moderator = moderator
         self._policy = policy or ModerationPolicy()
+        self._asking = asking
         self._settings = settings or AnswerSettings()
 
     async def answer(
@@ -194,10 +198,9 @@ class Answerer:
 
     async def _find(self, draft: _Draft, history: Sequence[Turn], k: int) -> tuple[Hit, ...] | None:
         """Return the hits; None as soon as moderation blocks the question, whether or not retrieval is done."""
-        query = retrieval_query(draft.question, history)
         try:
             async with asyncio.TaskGroup() as group:
-                retrieving = group.create_task(self._retrieved(draft, query, k))
+                retrieving = group.create_task(self._retrieved(draft, history, k))
                 if (check := self._check("question")) is not None:
                     group.create_task(self._judge_question(draft, check))
         except ExceptionGroup as failures:
@@ -208,12 +211,15 @@ class Answerer:
         retrieval = retrieving.result()
         draft.timings_ms.update(retrieval.timings_ms)
         draft.notes = retrieval.notes
+        draft.usage = retrieval.usage or draft.usage
         draft.nothing_allowed = retrieval.nothing_allowed
         return tuple(hit for hit in retrieval.hits if hit.score >= self._settings.relevance_floor)
 
-    async def _retrieved(self, draft: _Draft, query: str, k: int) -> Retrieval:
+    async def _retrieved(self, draft: _Draft, history: Sequence[Turn], k: int) -> Retrieval:
         with draft.timed("retrieve"):
-            return await self._retriever.retrieve(query, k=k)
+            if self._asking is not None:
+                return await self._asking.retrieve(self._retriever, draft.question, history, k=k)
+            return await self._retriever.retrieve(retrieval_query(draft.question, history), k=k)
 
     async def _judge_question(self, draft: _Draft, check: Check) -> None:
         with draft.timed("moderation"):
@@ -271,7 +277,7 @@ class Answerer:
         draft.unknown_markers = writing.unknown_markers
         draft.verdicts += writing.verdicts
         draft.timings_ms.update(writing.timings_ms)
-        draft.usage = writing.usage(self._tokenizer)
+        draft.usage = _sum(draft.usage, writing.usage(self._tokenizer))
         if writing.done is not None:
             draft.model, draft.finish_reason = writing.done.model, writing.done.finish_reason
 
@@ -292,3 +298,12 @@ def _refused(draft: _Draft, refusal: Refusal, text: str) -> str:
     draft.refusal = refusal
     draft.text += text
     return text
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        one.input_tokens + other.input_tokens,
+        one.output_tokens + other.output_tokens,
+        one.embedding_tokens + other.embedding_tokens,
+        one.estimated or other.estimated,
+    )
