@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from ingest.archives.member import Member
+from ingest.readers.marked import MarkedPage, Marking, draw_marked
 from ingest.readers.media import Media, ServedKind, Want
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document, PlacedText
@@ -48,15 +49,15 @@ MAX_MEDIA_BYTES = 32_000_000
 """Media in one reply: about so much, and one more."""
 
 Outcome = Literal[
-    "ready", "making", "media", "document", "members", "failed", "unsupported", "wrong", "memory", "too long"
+    "ready", "making", "media", "document", "members", "drawn", "failed", "unsupported", "wrong", "memory", "too long"
 ]
-Task = Literal["read", "list", "list hashed"]
+Task = Literal["read", "list", "list hashed", "draw"]
 Read = Callable[..., Document]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A file to read, or an archive to list; ``max_bytes`` of memory are beyond what the process takes anyway.
+    """A file to read, an archive to list, or a page to draw (``marking``); ``max_bytes`` of memory are beyond what the process takes anyway.
 
     ``served`` are the kinds of media whose texts may be asked for, unless ``given_up`` says why no more are; ``known``
     are the texts that are there. ``max_file_bytes`` is the size up to which files in an archive are hashed.
@@ -74,6 +75,7 @@ class Request:
     given_up: str = ""
     task: Task = "read"
     max_file_bytes: int = 0
+    marking: Marking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Reply:
     message: str = ""
     retriable: bool = False
     n_chars: int = 0
+    drawn: MarkedPage | None = None
 
 
 def main(reader: str) -> None:
@@ -127,6 +130,9 @@ def main(reader: str) -> None:
 
 def _reply(read: Read, request: Request, media: Media, archives: OpenArchives) -> Reply:
     try:
+        if request.marking is not None:
+            drawn = draw_marked(Path(request.path), request.marking, document_id=request.document_id)
+            return Reply("drawn", drawn=drawn)
         if request.task != "read":
             return Reply("members", members=_members(request))
         data = _data(request, archives)

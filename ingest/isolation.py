@@ -27,6 +27,7 @@ from typing import Any, get_args
 
 from ingest.archives.member import Member
 from ingest.child import LENGTH, Reply, Request
+from ingest.readers.marked import MarkedPage, Marking
 from ingest.readers.media import ServedKind, Want
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document, MediaKind, Medium, PlacedText
@@ -209,6 +210,18 @@ class IsolatedReaders:
         if reply.outcome != "members":
             raise _refusal(reply, request)
         return reply.members
+
+    def draw(self, file: ToRead, marking: Marking) -> MarkedPage:
+        """Return a page of a PDF with words marked. Waits and raises as ``read`` does."""
+        request = replace(self._limits.request(file), task="draw", marking=marking)
+        with self._changing:
+            child = self._sent(request)
+        child, reply = self._answer(child, request)
+        if reply is None:
+            raise self._broken(child, request)
+        if reply.drawn is None:
+            raise _refusal(reply, request)
+        return reply.drawn
 
     def _answer(self, child: _Child, request: Request) -> tuple[_Child, Reply | None]:
         """Return what a process says to the request, and which: another one where the first breaks."""
@@ -456,7 +469,7 @@ class _ReplyUnpickler(pickle.Unpickler):
     """Makes replies and the dataclasses of documents and nothing else: a parser taken over cannot send code here."""
 
     def find_class(self, module: str, name: str) -> Any:
-        ours = ("rag.types", "ingest.child", "ingest.readers.media", "ingest.archives.member")
+        ours = ("rag.types", "ingest.child", "ingest.readers.media", "ingest.readers.marked", "ingest.archives.member")
         if module in ours and name.isidentifier():
             found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__ == module and is_dataclass(found):
@@ -474,7 +487,8 @@ def _load(message: bytes) -> Reply | None:
         return None
     # subtle: unpickling looks at no field, and a member's path becomes an id
     are_members = all(isinstance(member, Member) and member.is_sound() for member in reply.members)
-    return reply if are_members and all(map(_is_sound, reply.wants)) else None
+    is_drawn = reply.drawn is None or (isinstance(reply.drawn, MarkedPage) and isinstance(reply.drawn.png, bytes))
+    return reply if are_members and is_drawn and all(map(_is_sound, reply.wants)) else None
 
 
 def _is_sound(want: object) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rag.types import MediaLimits
 
-__all__ = ["DrawnPages", "OutlineEntry", "PdfContent", "PdfNotOpenedError", "extract"]
+__all__ = ["ColouredPage", "DrawnPages", "OutlineEntry", "PdfContent", "PdfNotOpenedError", "coloured_page", "extract"]
 
 # One lock for the process is the point: the library's own state is one for the process.
 _PDFIUM = threading.Lock()
@@ -76,6 +76,59 @@ def extract(data: bytes) -> PdfContent:
             return PdfContent(pages, dict(pdf.get_metadata_dict(skip_empty=True)), _outline(pdf), shares)
         finally:
             pdf.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ColouredPage:
+    """A drawn page: ``pixels`` uint8 (height, width, 3), red first; its characters in the order of the file.
+
+    ``boxes`` float32 (n, 4) are where the characters stand, in pixels: left, top, right, bottom.
+    """
+
+    pixels: NDArray[np.uint8]
+    characters: tuple[str, ...]
+    boxes: NDArray[np.float32]
+
+
+def coloured_page(data: bytes, place: int, limits: MediaLimits) -> ColouredPage:
+    """Draw page ``place`` (from 0) as a person sees it, turned as the file says. Raises PdfNotOpenedError."""
+    import pypdfium2  # late, as above
+
+    with _PDFIUM:
+        try:
+            pdf = pypdfium2.PdfDocument(data)
+        except pypdfium2.PdfiumError as error:
+            raise PdfNotOpenedError(str(error), encrypted=error.err_code == _PASSWORD) from error
+        try:
+            if not 0 <= place < len(pdf):
+                raise PdfNotOpenedError(f"it has {len(pdf)} pages", encrypted=False)
+            page = pdf[place]
+            bitmap = page.render(scale=_scale(*page.get_size(), limits), rev_byteorder=True, maybe_alpha=False)
+            pixels: NDArray[np.uint8] = bitmap.to_numpy()[:, :, :3].copy()
+            characters, boxes = _placed_characters(page, bitmap.get_posconv(page))
+            return ColouredPage(pixels, characters, boxes)
+        except pypdfium2.PdfiumError as error:
+            raise PdfNotOpenedError(str(error), encrypted=False) from error
+        finally:
+            pdf.close()
+
+
+def _placed_characters(page: Any, to_pixels: Any) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """Return the characters of a page and their boxes in the picture; a box without area for what has none."""
+    from pypdfium2 import raw
+
+    text = page.get_textpage()
+    n_characters = text.count_chars()
+    boxes = np.zeros((n_characters, 4), dtype=np.float32)
+    characters = []
+    for index in range(n_characters):
+        code = raw.FPDFText_GetUnicode(text, index)
+        characters.append(chr(code) if 0 < code <= 0x10FFFF else "")
+        left, bottom, right, top = text.get_charbox(index)
+        corners = np.array([to_pixels.to_bitmap(left, bottom), to_pixels.to_bitmap(right, top)])
+        boxes[index] = (*corners.min(axis=0), *corners.max(axis=0))
+    text.close()
+    return tuple(characters), boxes
 
 
 class DrawnPages:

@@ -20,7 +20,7 @@ from rag.types import MediaKind, MediaLimits, Medium
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["PICTURE_LIMITS", "PictureFile", "PictureTooLargeError", "medium_of_grey", "opened"]
+__all__ = ["PICTURE_LIMITS", "PictureFile", "PictureTooLargeError", "medium_of_grey", "opened", "png_of_colours"]
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _QUALITIES = (88, 75, 60, 45)
@@ -91,6 +91,15 @@ def medium_of_grey(pixels: NDArray[np.uint8], limits: MediaLimits) -> Medium | N
     from PIL import Image
 
     return None if _is_blank(pixels) else _medium(Image.fromarray(pixels), "page", limits)
+
+
+def png_of_colours(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a picture, (height, width, 3) with red first, as PNG."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
 
 
 def _check(image: Image) -> None:
