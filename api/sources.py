@@ -1,7 +1,7 @@
 """Where a quote stands: the page of its file with the words marked, or the stored text around it as an HTML page.
 
 The stored text is the truth; the file may have changed or gone since. So a picture is drawn of the very bytes that were
-ingested or not at all, in a process of its own (``ingest.isolation``), and the excerpt of the stored text is always there.
+ingested or not at all, in a process of its own (``ingest.isolation``), and the excerpt is always there.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def draw_page(
     stored = document.text[here.start : here.end]
     span = (first - here.start, last - here.start) if start < end else (0, 0)
     marking = Marking(page, stored, *span, document.sha256, PAGE_LIMITS)
-    with IsolatedReaders(footnote.reading_limits()) as readers:
+    with IsolatedReaders(footnote.wiring.reading_limits()) as readers:
         return readers.draw(ToRead(path, document.id, path.stat().st_size), marking).png
 
 

@@ -57,7 +57,8 @@ Read = Callable[..., Document]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A file to read, an archive to list, or a page to draw (``marking``); ``max_bytes`` of memory are beyond what the process takes anyway.
+    """A file to read, an archive to list, or a page to draw (``marking``); ``max_bytes`` of memory are beyond what the
+    process takes anyway.
 
     ``served`` are the kinds of media whose texts may be asked for, unless ``given_up`` says why no more are; ``known``
     are the texts that are there. ``max_file_bytes`` is the size up to which files in an archive are hashed.

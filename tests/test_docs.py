@@ -40,6 +40,7 @@ from rag.local.embedder import MAX_TOKENS
 from rag.settings import load_settings
 from rag.types import Document
 from scripts.build_docs import PAGES, PARTS, commands, main, rebuilt
+from tests.ingest.pdf_bytes import pdf_bytes
 
 ROOT = Path(__file__).parents[1]
 READMES = ("README.md", "README.zh-CN.md")
@@ -346,6 +347,7 @@ def test_the_curl_examples_of_a_page_succeed_one_after_another(
 ) -> None:
     for file in ("notes.md", "report.txt"):
         (fresh_folder / file).write_text("The report says that it rained.\n", encoding="utf-8")
+    (fresh_folder / "manual.pdf").write_bytes(pdf_bytes([["The warranty lasts 24 months."]]))
     for line in CURLS[name]:
         # A page is not fetched from there: this machine is refused, which is an answer, too.
         reply = curl(client, line.replace("https://example.org", "http://127.0.0.1"))
@@ -395,7 +397,11 @@ def test_every_route_has_a_curl_example(client: TestClient) -> None:
         sent.add(
             (
                 method,
-                re.sub(r"(?<=/collections/)[^/]+|(?<=/documents/).+|(?<=/snapshots/)(?!prune)[^/]+", "{}", match[1]),
+                re.sub(
+                    r"(?<=/collections/)[^/]+|(?<=/documents/).+?(?=/pages/|$)|(?<=/pages/)\d+|(?<=/source/).+|(?<=/snapshots/)(?!prune)[^/]+",
+                    "{}",
+                    match[1],
+                ),
             )
         )
     paths = client.get("/openapi.json").json()["paths"]

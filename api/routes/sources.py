@@ -67,7 +67,9 @@ def _span(document: Document, highlight: str) -> tuple[int, int]:
         raise _bad(f"highlight is 'start-end', two numbers such as 120-180; got {highlight!r}")
     start, end = int(match[1]), int(match[2])
     if not start < end <= len(document.text):
-        raise _bad(f"highlight must be of at least one of the document's {len(document.text)} characters, got {highlight}")
+        raise _bad(
+            f"highlight must be of at least one of the document's {len(document.text)} characters, got {highlight}"
+        )
     return start, end
 
 

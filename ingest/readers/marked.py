@@ -41,7 +41,7 @@ class Marking:
     start: int
     end: int
     sha256: str
-    limits: MediaLimits = MediaLimits()
+    limits: MediaLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class MarkedPage:
 
 
 def draw_marked(path: Path, marking: Marking, *, document_id: str) -> MarkedPage:
-    """Draw a page of the file. Raises DocumentReadError where it has changed, or the words are not found on the page."""
+    """Draw a page of the file. Raises DocumentReadError where it has changed or the words are not found."""
     failed = f"cannot draw page {marking.page} of {document_id!r}"
     try:
         data = path.read_bytes()
@@ -65,15 +65,15 @@ def draw_marked(path: Path, marking: Marking, *, document_id: str) -> MarkedPage
         page = coloured_page(data, marking.page - 1, marking.limits)
     except PdfNotOpenedError as error:
         raise DocumentReadError(f"{failed}: {error}") from error
-    places: Sequence[int] | None = ()
+    places: list[int] = []
     if marking.start < marking.end:
-        places = found_again(marking.stored, marking.start, marking.end, page.characters)
+        places = found_again(marking.stored, marking.start, marking.end, page.characters) or []
         if not places:
             raise DocumentReadError(
                 f"{failed}: the quoted words cannot be told for certain on the page, so none are marked; read them in "
                 "the stored text"
             )
-    return MarkedPage(png_of_colours(marked(page.pixels, page.boxes[list(places)])), len(places))
+    return MarkedPage(png_of_colours(marked(page.pixels, page.boxes[places])), len(places))
 
 
 def found_again(stored: str, start: int, end: int, characters: Sequence[str]) -> list[int] | None:

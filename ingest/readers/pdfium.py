@@ -103,7 +103,8 @@ def coloured_page(data: bytes, place: int, limits: MediaLimits) -> ColouredPage:
             if not 0 <= place < len(pdf):
                 raise PdfNotOpenedError(f"it has {len(pdf)} pages", encrypted=False)
             page = pdf[place]
-            bitmap = page.render(scale=_scale(*page.get_size(), limits), rev_byteorder=True, maybe_alpha=False)
+            width, height = page.get_size()
+            bitmap = page.render(scale=_scale(width, height, limits), rev_byteorder=True, maybe_alpha=False)
             pixels: NDArray[np.uint8] = bitmap.to_numpy()[:, :, :3].copy()
             characters, boxes = _placed_characters(page, bitmap.get_posconv(page))
             return ColouredPage(pixels, characters, boxes)
