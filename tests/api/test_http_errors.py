@@ -71,7 +71,9 @@ def all_routes() -> list[tuple[str, str]]:
 
 
 def call(client: httpx2.Client, method: str, path: str, **options: Any) -> httpx2.Response:
-    filled = path.replace("{name}", "default").replace("{document_id}", "a/b.txt").replace("{label}", "early")
+    filled = path
+    for part, value in (("name", "default"), ("document_id", "a/b.txt"), ("label", "early"), ("page", "1")):
+        filled = filled.replace(f"{{{part}}}", value)
     return client.request(method, filled, **{**BODIES.get((method, path), {}), **options})
 
 
@@ -106,7 +108,7 @@ def guarded() -> Iterator[httpx2.Client]:
 
 
 def test_the_walk_covers_the_service() -> None:
-    assert len(all_routes()) == 25
+    assert len(all_routes()) == 27
 
 
 @pytest.mark.parametrize(("method", "path"), all_routes())
