@@ -124,7 +124,8 @@ async def stored(library: Library, questions: QuestionSet, embedder: Embedder, t
     with collection.writer("benchmark") as writer:
         for name, (text, chunks) in documents.items():
             document = Document(name, name, text, hashlib.sha256(text.encode()).hexdigest(), "text/plain", "beir")
-            writer.replace(document, chunks, entry=LedgerEntry(name, "beir", "indexed"))
+            entry = LedgerEntry(name, "beir", "indexed", sha256=document.sha256, n_chunks=len(chunks))
+            writer.replace(document, chunks, entry=entry)
     return collection
 
 

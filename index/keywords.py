@@ -25,16 +25,20 @@ from index.exact import RowArray
 from index.filtering import AllowedRows
 from index.records import Position
 from index.snapshot import DamagedIndexError
-from index.terms import IndexedTerms, lone_characters, terms
+from index.terms import IndexedTerms, characters, terms
 
 __all__ = ["KeywordIndex"]
 
-_FORMAT = 1  # raised whenever ``terms`` changes what it returns
+_FORMAT = 2  # raised whenever what is indexed of a text changes
 _HEAP_BYTES = 64_000_000
 _MARKER = "marker"
 _FOOTER = struct.Struct("<II")  # bytes of tantivy's footer, its magic
 _NAMED_ROWS = 2000  # rows that a query names; of more, hits are looked at until enough are allowed
-_EXPANSIONS = 200  # pairs tried for a query of one unspaced character
+_CHARACTER_WEIGHT = 0.4
+"""Of a character of a run written without spaces, beside the pairs it is in, which weigh 1.
+
+Pairs alone miss words of one character, and words that are shortened or written otherwise.
+"""
 
 
 class KeywordIndex:
@@ -97,7 +101,7 @@ class KeywordIndex:
             raise ValueError(f"k must be at least 1, got {k}")
         searcher = self._searcher
         with _translated():
-            wanted = self._query(searcher, query)
+            wanted = self._query(query)
             if wanted is None or (allowed is not None and not len(allowed)):
                 return []
             scored = self._scored(searcher, wanted, k) if allowed is None else self._among(searcher, wanted, k, allowed)
@@ -162,14 +166,14 @@ class KeywordIndex:
             writer.wait_merging_threads()
         self.reload()
 
-    def _query(self, searcher: tantivy.Searcher, text: str) -> tantivy.Query | None:
+    def _query(self, text: str) -> tantivy.Query | None:
+        weights = {term: float(n) for term, n in Counter(terms(text)).items()}
+        for character, n in Counter(characters(text)).items():
+            weights[character] = weights.get(character, 0.0) + n * _CHARACTER_WEIGHT
         clauses = [
-            tantivy.Query.boost_query(self._term(term), float(n)) if n > 1 else self._term(term)
-            for term, n in Counter(terms(text)).items()
+            self._term(term) if weight == 1 else tantivy.Query.boost_query(self._term(term), weight)
+            for term, weight in weights.items()
         ]
-        for character in dict.fromkeys(lone_characters(text)[0]):
-            pairs = [term for term, _ in searcher.terms_with_prefix("text", character, limit=_EXPANSIONS)]
-            clauses.append(tantivy.Query.disjunction_max_query([self._term(pair) for pair in pairs]))
         if not clauses:
             return None
         return tantivy.Query.boolean_query([(tantivy.Occur.Should, clause) for clause in clauses])

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import Stemmer
 
-__all__ = ["IndexedTerms", "lone_characters", "terms"]
+__all__ = ["IndexedTerms", "characters", "terms"]
 
 # Han, kana and Hangul; Thai, Lao, Burmese and Khmer with their vowel signs.
 _UNSPACED = (
@@ -48,13 +48,13 @@ def terms(text: str) -> list[str]:
 
 
 class IndexedTerms:
-    """What an index holds of a text: its terms, and the last characters of its longer unspaced runs, between blanks.
+    """What an index holds of a text: its terms, and the characters of its longer unspaced runs, between blanks.
 
-    As ``terms`` and ``lone_characters`` say, in any order, several times faster: no term holds a blank, so a text can
+    As ``terms`` and ``characters`` say, in any order, several times faster: no term holds a blank, so a text can
     be taken apart there first, and most of what lies between has been seen before. Made for one update of an index.
 
     >>> IndexedTerms()("the max_tokens 价格").split()
-    ['the', 'max_tokens', 'max', 'token', '价格', '格']
+    ['the', 'max_tokens', 'max', 'token', '价格', '价', '格']
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class _TermsOfPieces(dict[str, str]):
         if core.isascii() and core.isalnum() and len(core) <= _LONGEST and (core[1:].islower() or not core.isalpha()):
             found = _stem(core.lower())  # a plain word, as nearly all are
         else:
-            found = " ".join(_terms(piece) if piece.isascii() else [*_terms(piece), *_last_characters(piece)])
+            found = " ".join(_terms(piece) if piece.isascii() else [*_terms(piece), *_characters(piece)])
         if len(piece) <= _KEPT_LENGTH:
             if len(self) >= _KEPT:
                 self.clear()
@@ -93,21 +93,17 @@ def _terms(text: str) -> list[str]:
     return found
 
 
-def lone_characters(text: str) -> tuple[list[str], list[str]]:
-    """Return the runs of one unspaced character, and the last characters of the longer runs.
+def characters(text: str) -> list[str]:
+    """Return the characters of the runs written without spaces, repeats included; runs of one are terms already.
 
-    Pairs do not find a character by itself. An index that also holds the last characters can: every other character
-    begins a pair.
-
-    >>> lone_characters("猫 and 小狗")
-    (['猫'], ['狗'])
+    >>> characters("猫 and 小狗")
+    ['小', '狗']
     """
-    normal = unicodedata.normalize("NFKC", text)
-    return [run for run in _UNSPACED_RUN.findall(normal) if len(run) == 1], _last_characters(normal)
+    return _characters(unicodedata.normalize("NFKC", text))
 
 
-def _last_characters(text: str) -> list[str]:
-    return [run[-1] for run in _UNSPACED_RUN.findall(text) if len(run) > 1]
+def _characters(text: str) -> list[str]:
+    return [character for run in _UNSPACED_RUN.findall(text) if len(run) > 1 for character in run]
 
 
 @lru_cache(maxsize=100_000)

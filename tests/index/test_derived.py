@@ -145,6 +145,24 @@ def test_derived_files_of_another_history_are_not_believed(tmp_path: Path) -> No
     library.close()
 
 
+def test_keywords_of_an_older_format_are_built_anew_by_the_next_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, collection = open_or_create(tmp_path)
+    with monkeypatch.context() as older:
+        older.setattr("index.keywords._FORMAT", 1)
+        older.setattr("index.terms._characters", lambda text: [])
+        with collection.writer("test") as writer:
+            shelve(library, collection, writer, "a", "价格表")
+        assert collection.search_keywords("格", k=5) == []
+    library.close()
+    library, collection = open_or_create(tmp_path)
+    assert len(collection.search_keywords("格", k=5)) == 1
+    assert collection.status().keywords.state == "current"
+    assert collection.check() == []
+    library.close()
+
+
 def test_an_index_left_behind_catches_up_by_what_changed(tmp_path: Path) -> None:
     library, collection = open_or_create(tmp_path)
     folder = tmp_path / "collections" / "main"

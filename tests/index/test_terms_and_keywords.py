@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from index.keywords import KeywordIndex
 from index.records import Position
 from index.snapshot import DamagedIndexError
-from index.terms import IndexedTerms, lone_characters, terms
+from index.terms import IndexedTerms, characters, terms
 
 HERE = Position(1, "mark")
 
@@ -53,8 +53,8 @@ def test_a_run_without_spaces_is_cut_not_dropped() -> None:
     assert [len(term) for term in terms("x" * 300)] == [128, 128, 44]
 
 
-def test_lone_characters_and_last_ones() -> None:
-    assert lone_characters("猫 and 小狗, 鱼") == (["猫", "鱼"], ["狗"])
+def test_characters_of_runs_that_are_longer_than_one() -> None:
+    assert characters("猫 and 小狗小, 鱼") == ["小", "狗", "小"]
 
 
 @given(st.text())
@@ -82,9 +82,9 @@ PIECES = [
 
 
 @given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map(" ".join)))
-def test_an_index_holds_the_terms_and_last_characters(text: str) -> None:
+def test_an_index_holds_the_terms_and_characters(text: str) -> None:
     of = IndexedTerms()
-    expected = sorted([*terms(text), *lone_characters(text)[1]])
+    expected = sorted([*terms(text), *characters(text)])
     assert sorted(of(text).split()) == expected
     assert sorted(of(text).split()) == expected, "remembered as they were found"
 
