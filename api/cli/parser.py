@@ -69,7 +69,19 @@ def _command(commands: Commands, name: str, summary: str, examples: str) -> argp
 
 
 def _collection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--collection", metavar="NAME", help="collection to use (default)")
+    parser.add_argument("-c", "--collection", action=_Once, metavar="NAME", help="collection to use (default)")
+
+
+class _Once(argparse.Action):
+    """An option of which a second one would silently replace the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Store the value; end with a word on wrong usage where there is one already."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option} names one collection here, found {getattr(namespace, self.dest)!r} and {values!r}")
+        setattr(namespace, self.dest, values)
 
 
 def _filter(parser: argparse.ArgumentParser) -> None:

@@ -278,7 +278,14 @@ def test_a_missing_folder_is_one_line_and_status_1(rag: Run) -> None:
 
 @pytest.mark.parametrize(
     "argv",
-    [["ask"], ["ingest"], ["nonsense"], ["search", "x", "-k", "many"], ["status", "--files", "odd"]],
+    [
+        ["ask"],
+        ["ingest"],
+        ["nonsense"],
+        ["search", "x", "-k", "many"],
+        ["status", "--files", "odd"],
+        ["eval", "questions.jsonl", "-c", "first", "-c", "second"],
+    ],
     ids=lambda argv: " ".join(argv),
 )
 def test_wrong_usage_is_status_2(rag: Run, argv: list[str]) -> None:
