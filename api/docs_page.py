@@ -76,7 +76,9 @@ def _operation(schema: Schema, method: str, path: str, operation: Schema) -> str
         body = _resolved(schema, content["schema"])
         parts.append(_table(f"Body, {media_type}", _fields(body)))
         if media_type == "application/json":
-            example = {name: value for name, value in _example(schema, body).items() if name in body["required"]}
+            example = {
+                name: value for name, value in _example(schema, body).items() if name in body.get("required", ())
+            }
             parts.append(_code(_curl(method, path, example)))
     for status, response in operation["responses"].items():
         if status == "default":  # the same everywhere; told once, at the top

@@ -28,7 +28,11 @@ _GUARDED = {
 """The words of a stranger's document are shown: whatever they are, they run nothing and load nothing."""
 
 
-@router.get("/documents/{document_id:path}/pages/{page}.png", response_class=Response)
+@router.get(
+    "/documents/{document_id:path}/pages/{page}.png",
+    responses={200: {"content": {"image/png": {}}}},
+    response_class=Response,
+)
 def show_page(
     name: schemas.CollectionName,
     document_id: str,
@@ -47,7 +51,7 @@ def show_page(
     return Response(png, media_type="image/png", headers={**_GUARDED, "ETag": etag})
 
 
-@router.get("/source/{document_id:path}", response_class=HTMLResponse)
+@router.get("/source/{document_id:path}", responses={200: {"content": {"text/html": {}}}}, response_class=Response)
 def show_source(
     name: schemas.CollectionName, document_id: str, footnote: CurrentFootnote, highlight: Highlight = ""
 ) -> Response:
