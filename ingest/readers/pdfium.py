@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,15 +67,24 @@ def extract(data: bytes) -> PdfContent:
     # Imported late: it loads a library of several megabytes.
     import pypdfium2
 
+    with _opened(data) as pdf:
+        found = [_page_text(pdf, place, pypdfium2.PdfiumError) for place in range(len(pdf))]
+        pages, shares = tuple(text for text, _ in found), tuple(share for _, share in found)
+        return PdfContent(pages, dict(pdf.get_metadata_dict(skip_empty=True)), _outline(pdf), shares)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Any]:
+    """Open a PDF under the lock, and close it. Raises PdfNotOpenedError."""
+    import pypdfium2  # late, as above
+
     with _PDFIUM:
         try:
             pdf = pypdfium2.PdfDocument(data)
         except pypdfium2.PdfiumError as error:
             raise PdfNotOpenedError(str(error), encrypted=error.err_code == _PASSWORD) from error
         try:
-            found = [_page_text(pdf, place, pypdfium2.PdfiumError) for place in range(len(pdf))]
-            pages, shares = tuple(text for text, _ in found), tuple(share for _, share in found)
-            return PdfContent(pages, dict(pdf.get_metadata_dict(skip_empty=True)), _outline(pdf), shares)
+            yield pdf
         finally:
             pdf.close()
 
@@ -94,11 +105,7 @@ def coloured_page(data: bytes, place: int, limits: MediaLimits) -> ColouredPage:
     """Draw page ``place`` (from 0) as a person sees it, turned as the file says. Raises PdfNotOpenedError."""
     import pypdfium2  # late, as above
 
-    with _PDFIUM:
-        try:
-            pdf = pypdfium2.PdfDocument(data)
-        except pypdfium2.PdfiumError as error:
-            raise PdfNotOpenedError(str(error), encrypted=error.err_code == _PASSWORD) from error
+    with _opened(data) as pdf:
         try:
             if not 0 <= place < len(pdf):
                 raise PdfNotOpenedError(f"it has {len(pdf)} pages", encrypted=False)
@@ -110,8 +117,6 @@ def coloured_page(data: bytes, place: int, limits: MediaLimits) -> ColouredPage:
             return ColouredPage(pixels, characters, boxes)
         except pypdfium2.PdfiumError as error:
             raise PdfNotOpenedError(str(error), encrypted=False) from error
-        finally:
-            pdf.close()
 
 
 def _placed_characters(page: Any, to_pixels: Any) -> tuple[tuple[str, ...], NDArray[np.float32]]:

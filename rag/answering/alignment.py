@@ -10,16 +10,16 @@ from itertools import pairwise
 
 from rag.answering.sentences import sentence_spans
 
-__all__ = ["STOP_WORDS", "SourceWords", "features"]
+__all__ = ["CJK", "STOP_WORDS", "SourceWords", "features"]
 
 MAX_UNIT_CHARS = 400
 """A longer sentence (a table, a list without full stops) is offered in pieces of at most about this size."""
 
 _MIN_GAIN = 0.15  # a second sentence joins the quote only if it adds this share of the statement's weight
 _CONTEXT_WEIGHT = 0.25  # of words elsewhere in the sentence, beside those of the clause that carries the marker
-_CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_LETTER = rf"[^\W\d_{_CJK}]"
-_WORD = re.compile(rf"(?P<number>[0-9]+(?:[.,:/][0-9]+)*)|(?P<word>{_LETTER}+(?:['’]{_LETTER}+)?)|(?P<cjk>[{_CJK}]+)")
+CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_LETTER = rf"[^\W\d_{CJK}]"
+_WORD = re.compile(rf"(?P<number>[0-9]+(?:[.,:/][0-9]+)*)|(?P<word>{_LETTER}+(?:['’]{_LETTER}+)?)|(?P<cjk>[{CJK}]+)")
 _BREAK = re.compile(r"\n|(?<=[;；，,|])\s?")
 _NUMBER_WEIGHT = 2.0
 _STOP_WEIGHT = 0.1

@@ -6,13 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag.answering.alignment import features
+from rag.answering.alignment import CJK, features
 from rag.answering.dates import Date, dates_in
 from rag.answering.numerals import Number, fold, numbers_in
 
-__all__ = ["CJK", "Claims", "Negation", "claims_of", "is_name_in", "negations_in", "plain", "quote_parts"]
+__all__ = ["Claims", "Negation", "claims_of", "is_name_in", "negations_in", "plain", "quote_parts"]
 
-CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HAS_CJK = re.compile(f"[{CJK}]")
 
 _QUOTED = re.compile(

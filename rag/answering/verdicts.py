@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from rag.answering.alignment import STOP_WORDS, features
-from rag.answering.claims import CJK, Claims, claims_of, is_name_in, negations_in, plain, quote_parts
+from rag.answering.alignment import CJK, STOP_WORDS, features
+from rag.answering.claims import Claims, claims_of, is_name_in, negations_in, plain, quote_parts
 from rag.answering.dates import Date, dates_in
 from rag.answering.numerals import Number, fold, numbers_in
 from rag.types import Missing, MissingKind, Verdict
