@@ -469,7 +469,14 @@ class _ReplyUnpickler(pickle.Unpickler):
     """Makes replies and the dataclasses of documents and nothing else: a parser taken over cannot send code here."""
 
     def find_class(self, module: str, name: str) -> Any:
-        ours = ("rag.types", "ingest.child", "ingest.readers.media", "ingest.readers.marked", "ingest.archives.member")
+        ours = (
+            "rag.types.documents",
+            "rag.types.media",
+            "ingest.child",
+            "ingest.readers.media",
+            "ingest.readers.marked",
+            "ingest.archives.member",
+        )
         if module in ours and name.isidentifier():
             found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__ == module and is_dataclass(found):

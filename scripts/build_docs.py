@@ -58,7 +58,7 @@ def code(text: object) -> str:
 def meanings(kind: type) -> dict[str, str]:
     """Return the string under each field of a dataclass of ``rag.settings``, those it inherits included."""
     found: dict[str, str] = {}
-    for owner in reversed([owner for owner in kind.__mro__ if owner.__module__ == settings.__name__]):
+    for owner in reversed([owner for owner in kind.__mro__ if owner.__module__.startswith(settings.__name__)]):
         body = ast.parse(inspect.getsource(owner)).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, words in zip(body.body, body.body[1:], strict=False):

@@ -39,27 +39,11 @@ async def ask(body: schemas.AskRequest, request: Request, footnote: CurrentFootn
     With `stream: true`, or `Accept: text/event-stream`, the reply is server-sent events: `retrieved`, `moderated`,
     `delta`, `citation`, and last `answer` (the whole answer) or `error`. Their `sequence_number` counts from 0.
     """
-    generation = body.generation(footnote.settings.answer)
+    options = body.options(footnote.settings.answer)
     if body.stream or _accepts_events(request):
-        events = footnote.stream(
-            body.question,
-            collection=body.collection,
-            collections=body.collections,
-            history=body.turns(),
-            k=body.k,
-            generation=generation,
-            filter=body.filter,
-        )
+        events = footnote.stream(body.question, **options)
         return EventStream(events, heartbeat_s=request.app.state.heartbeat_s)
-    asking = footnote.ask(
-        body.question,
-        collection=body.collection,
-        collections=body.collections,
-        history=body.turns(),
-        k=body.k,
-        generation=generation,
-        filter=body.filter,
-    )
+    asking = footnote.ask(body.question, **options)
     return JSONReply(answer_json(await unless_disconnected(request.receive, asking)))
 
 

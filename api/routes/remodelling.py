@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from api import shelf_schemas as schemas
+from api import schemas
 from api.background import Change
 from api.edge import JSONReply
 from api.routes.current import CurrentFootnote, needs_json

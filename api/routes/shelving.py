@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, UploadFile
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
 
-from api import shelf_schemas as schemas
+from api import schemas
 from api.edge import JSONReply
 from api.routes.current import CurrentFootnote, needs_json, needs_multipart
 from api.schemas import CollectionName, Created, Deleted

@@ -1,16 +1,21 @@
-"""What goes over the wire about collections as a whole: copies, names, files, snapshots."""
+"""What is said of collections as a whole: what they hold, copies, names, files, snapshots; and of the service."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from api.schemas import CollectionName
+from api.schemas.base import CollectionName, Reply, Request
 
 __all__ = [
+    "Collection",
+    "CollectionList",
+    "Created",
+    "Health",
     "Imported",
     "ModelChange",
+    "NewCollection",
     "NewName",
     "NewSnapshot",
     "Pruned",
@@ -24,35 +29,58 @@ __all__ = [
 ]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class NewCollection(Request):
+    name: Annotated[CollectionName, Field(examples=["handbooks"])]
 
 
-class _Reply(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Collection(Reply):
+    """A collection at a glance; ``changed_at`` is in Unix seconds."""
+
+    name: str
+    n_documents: int
+    n_chunks: int
+    n_tokens: int
+    n_unreadable: Annotated[int, Field(description="chunks that the embedding model cannot read")]
+    model: str
+    dimensions: int
+    chunk_tokens: int
+    chunk_overlap: int
+    size_bytes: int
+    files: Annotated[dict[str, int], Field(description="how many input files ended in which state")]
+    changed_at: float | None
+    writer: Annotated[str | None, Field(description="who is writing to it now")]
 
 
-class NewName(_Request):
+class CollectionList(Reply):
+    collections: list[str]
+    default: str
+
+
+class Created(Reply):
+    name: str
+
+
+class NewName(Request):
     to: Annotated[CollectionName, Field(examples=["handbooks"])]
 
 
-class NewSnapshot(_Request):
+class NewSnapshot(Request):
     label: Annotated[CollectionName | None, Field(description="without one, the time of day")] = None
 
 
-class Restoring(_Request):
+class Restoring(Request):
     keep: Annotated[bool, Field(description="keep what is replaced as a snapshot")] = True
 
 
-class Pruning(_Request):
+class Pruning(Request):
     keep: Annotated[int, Field(ge=0, le=10_000, description="how many of the newest stay")]
 
 
-class Rebuilding(_Request):
+class Rebuilding(Request):
     dry_run: Annotated[bool, Field(description="only say what it would cost")] = False
 
 
-class ReembedReport(_Reply):
+class ReembedReport(Reply):
     """What was embedded, or would be: texts that have no vector of the model yet."""
 
     collection: str
@@ -66,7 +94,7 @@ class ReembedReport(_Reply):
     is_switched: Annotated[bool, Field(description="whether the new one answers")]
 
 
-class ModelChange(_Reply):
+class ModelChange(Reply):
     """How far it is, in documents; ``report`` at its end, ``error`` where it failed."""
 
     collection: str
@@ -77,7 +105,7 @@ class ModelChange(_Reply):
     report: ReembedReport | None
 
 
-class Imported(_Reply):
+class Imported(Reply):
     """What an imported file held."""
 
     collection: str
@@ -87,7 +115,7 @@ class Imported(_Reply):
     model: str
 
 
-class Snapshot(_Reply):
+class Snapshot(Reply):
     """A collection at a point in time; ``made_at`` is in Unix seconds, the size is without vectors."""
 
     label: str
@@ -100,12 +128,12 @@ class Snapshot(_Reply):
     why: str
 
 
-class SnapshotList(_Reply):
+class SnapshotList(Reply):
     collection: str
     snapshots: list[Snapshot]
 
 
-class Restored(_Reply):
+class Restored(Reply):
     """``replaced`` is the label of the snapshot that holds what was replaced, null where none was kept."""
 
     collection: str
@@ -113,6 +141,12 @@ class Restored(_Reply):
     replaced: str | None
 
 
-class Pruned(_Reply):
+class Pruned(Reply):
     collection: str
     deleted: list[str]
+
+
+class Health(Reply):
+    status: Literal["ok"]
+    version: str
+    n_collections: int

@@ -1,0 +1,27 @@
+"""What may be said with a question, whoever asks it: the library, the command, the service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from rag.filter_text import FilterLike
+from rag.types import GenerationSettings, Turn
+
+__all__ = ["AskOptions"]
+
+
+class AskOptions(TypedDict, total=False):
+    """The keyword arguments of ``Footnote.ask`` and ``Footnote.stream``; what is left out is as the settings say.
+
+    ``collection`` or several ``collections`` are searched, of which ``filter`` leaves some documents. ``history`` is
+    the conversation so far, oldest turn first. ``k`` hits are answered from. ``generation`` replaces the parameters of
+    the chat completion.
+    """
+
+    collection: str | None
+    collections: Sequence[str]
+    history: Sequence[Turn]
+    k: int | None
+    generation: GenerationSettings | None
+    filter: FilterLike | None

@@ -1,0 +1,139 @@
+"""Answers, what is found of each statement in them, and the events they come as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from rag.types.generation import TextDelta
+from rag.types.retrieval import Source, Usage
+
+__all__ = [
+    "Answer",
+    "AnswerEvent",
+    "Citation",
+    "Missing",
+    "MissingKind",
+    "MissingWhere",
+    "Moderated",
+    "ModerationVerdict",
+    "Refusal",
+    "Retrieved",
+    "Statement",
+    "Verdict",
+]
+
+Refusal = Literal["not_in_documents", "moderation"]
+Verdict = Literal["supported", "partly", "unsupported", "unknown marker", "uncited"]
+"""What is found of a statement: ``uncited`` bears no marker, ``unknown marker`` only such as name no source."""
+MissingKind = Literal["number", "date", "name", "quote", "negation", "words", "language"]
+MissingWhere = Literal["nowhere", "elsewhere", "another source", "stitched", "dropped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something of a statement that the words it cites do not hold.
+
+    ``where``: elsewhere in the cited source, in another source, nowhere in the cited source; "stitched" is a quote of
+    words that do not stand together like this, "dropped" a negation that the source has and the statement has not.
+    ``text`` is what is missing, as written or in one common form; for ``words`` the share that was found.
+    """
+
+    kind: MissingKind
+    text: str
+    where: MissingWhere
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A sentence of an answer, at ``[start, end)`` of its text, and whether its sources bear it out.
+
+    ``markers`` are those that name a source. ``reason`` says in words what is ``missing``; "" where nothing is.
+    """
+
+    start: int
+    end: int
+    markers: tuple[int, ...]
+    verdict: Verdict
+    missing: tuple[Missing, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """The words that support one statement of an answer.
+
+    ``quote == document.text[start:end]``, cut from stored text. ``place`` says in words where that is: "page 3",
+    "slide 3", "§ Installation, line 40"; "" where the document is gone meanwhile. ``answer_start``/``answer_end`` is
+    the span of the statement in the answer's text; ``marker`` the number it carries there. ``verdict`` says whether
+    these words, with those of the markers beside it, bear out the words before the marker; see ``Missing``.
+    """
+
+    marker: int
+    document: str
+    page: int | None
+    place: str
+    start: int
+    end: int
+    quote: str
+    answer_start: int
+    answer_end: int
+    chunk_id: str
+    verdict: Verdict
+    missing: tuple[Missing, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModerationVerdict:
+    """What a moderator says of one text: the categories it flags and its scores in [0, 1]."""
+
+    flagged: bool
+    categories: tuple[str, ...]
+    scores: Mapping[str, float]
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer. ``answered`` is False when the documents do not say, or moderation stopped it (``refusal``).
+
+    ``unknown_markers`` are numbers in the text that name no source: reported, never repaired. ``notes`` are what the
+    retrieval says of itself.
+    """
+
+    id: str
+    question: str
+    text: str
+    answered: bool
+    refusal: Refusal | None
+    citations: tuple[Citation, ...]
+    statements: tuple[Statement, ...]
+    unknown_markers: tuple[int, ...]
+    sources: tuple[Source, ...]
+    model: str
+    finish_reason: str | None
+    usage: Usage
+    timings_ms: Mapping[str, float]
+    moderation: tuple[ModerationVerdict, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The sources an answer will be written from, sent before its first word."""
+
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moderated:
+    """The question or the answer was flagged; ``blocked`` says whether that stopped it."""
+
+    target: Literal["question", "answer"]
+    verdict: ModerationVerdict
+    blocked: bool
+
+
+AnswerEvent = Retrieved | Moderated | TextDelta | Citation | Answer
