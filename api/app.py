@@ -14,6 +14,7 @@ from api import schemas
 from api.edge import Edge, JSONReply, error_response
 from api.errors import error_reply, reply_for_status
 from api.footnote import Footnote
+from api.keys import ReaderKeys
 from api.routes import answers, collections, documents, remodelling, service, shelving, sources, urls
 from rag.errors import RagError
 
@@ -62,7 +63,7 @@ def create_app(footnote: Footnote, *, heartbeat_s: float = 10.0) -> FastAPI:
     )
     app.state.footnote = footnote
     app.state.heartbeat_s = heartbeat_s
-    app.add_middleware(Edge, server=footnote.settings.server)
+    app.add_middleware(Edge, server=footnote.settings.server, keys=ReaderKeys(footnote.settings.library))
     for part in (answers, collections, shelving, remodelling, sources, documents, urls, service):
         app.include_router(part.router)
     return app

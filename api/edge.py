@@ -11,12 +11,16 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import refusal
+from api.auth import Gate
 from api.errors import ErrorReply, error_reply
 from api.events import json_bytes
+from api.keys import ReaderKeys
 from rag.settings import ServerOptions
 
-__all__ = ["MAX_JSON_BYTES", "Edge", "JSONReply", "error_response"]
+__all__ = ["CALLER", "MAX_JSON_BYTES", "Edge", "JSONReply", "error_response"]
+
+CALLER = "footnote.caller"
+"""Where the scope of a request holds its ``api.auth.Caller``."""
 
 logger = logging.getLogger("footnote.http")
 
@@ -44,9 +48,10 @@ def error_response(reply: ErrorReply) -> JSONReply:
 class Edge:
     """ASGI middleware. An exception that nothing inside has answered becomes a 500 here, and a line in the log."""
 
-    def __init__(self, app: ASGIApp, server: ServerOptions) -> None:
+    def __init__(self, app: ASGIApp, server: ServerOptions, keys: ReaderKeys) -> None:
         self._app = app
         self._server = server
+        self._gate = Gate(server, keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,11 +59,12 @@ class Edge:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         reply = _NamedReply(send, _request_id(headers.get("x-request-id", "")))
-        refused = refusal(self._server, scope["path"], headers)
+        caller = self._gate.admit(scope["path"], headers)
         try:
-            if refused is not None:
-                await error_response(refused)(scope, receive, reply.send)
+            if isinstance(caller, ErrorReply):
+                await error_response(caller)(scope, receive, reply.send)
             else:
+                scope[CALLER] = caller
                 limited = _limited(receive, headers.get("content-length", ""), self._limit(scope))
                 await self._app(scope, limited, reply.send)
         except ClientDisconnect:

@@ -27,12 +27,14 @@ class ErrorRow:
 
 
 _REQUEST = "invalid_request_error"
+_PERMISSION = "permission_error"
 _UPSTREAM = "upstream_error"
 _SERVER = "server_error"
 
 TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.QuestionError: ErrorRow(400, _REQUEST, "invalid_question"),
     errors.FilterError: ErrorRow(400, _REQUEST, "invalid_filter"),
+    errors.AccessDeniedError: ErrorRow(403, _PERMISSION, "access_denied"),
     errors.QuestionSetError: ErrorRow(400, _REQUEST, "invalid_question_set"),
     errors.UnsupportedFormatError: ErrorRow(415, _REQUEST, "unsupported_format"),
     errors.DocumentReadError: ErrorRow(422, _REQUEST, "document_unreadable"),
@@ -67,7 +69,7 @@ TABLE: Mapping[type[Exception], ErrorRow] = {
 _STATUS_ROWS: Mapping[int, ErrorRow] = {
     400: ErrorRow(400, _REQUEST, "invalid_request"),
     401: ErrorRow(401, _REQUEST, "invalid_api_key"),
-    403: ErrorRow(403, "permission_error", "forbidden"),
+    403: ErrorRow(403, _PERMISSION, "forbidden"),
     404: ErrorRow(404, _REQUEST, "not_found"),
     405: ErrorRow(405, _REQUEST, "method_not_allowed"),
     413: ErrorRow(413, _REQUEST, "request_too_large"),

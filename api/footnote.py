@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Unpack
 
@@ -31,6 +31,15 @@ class Footnote(FillingShelf):
     Collections are named; None is ``settings.collection``. All methods may be used at the same time from one event
     loop. Errors are RagErrors.
     """
+
+    def seen_by(self, labels: Iterable[str]) -> Footnote:
+        """Return this Footnote as somebody with these access labels sees it: to ask, search and read, no more.
+
+        What the labels do not open is not there. Raises ConfigError for a label that cannot be one.
+        """
+        from api.seen import SeenFootnote  # late: it is a kind of this class
+
+        return SeenFootnote(self, labels)
 
     async def search(
         self,

@@ -11,6 +11,7 @@ import uvicorn
 from api.app import create_app
 from api.auth import check_binding
 from api.footnote import Footnote
+from api.keys import ReaderKeys
 from rag.errors import ConfigError
 
 __all__ = ["listen", "serve"]
@@ -28,7 +29,7 @@ async def serve(footnote: Footnote) -> None:
     Raises ConfigError, before anything listens, when the address is open to the network and no key is set, or taken.
     """
     server = footnote.settings.server
-    check_binding(server)
+    check_binding(server, ReaderKeys(footnote.settings.library))
     with listen(server.host, server.port) as listener:
         config = uvicorn.Config(
             create_app(footnote),

@@ -104,7 +104,7 @@ def _original(footnote: Footnote, document_id: str, collection: str | None) -> P
 
     found = footnote.collection(collection)
     entry = found.ledger(within=[document_id]).get(document_id)
-    root = None if entry is None else folder_of(entry.root, library=footnote.library.folder)
+    root = None if entry is None else folder_of(entry.root, library=footnote.settings.library)
     if entry is None or not isinstance(root, Path):
         return None
     prefix = found.prefixes().get(entry.root, "")

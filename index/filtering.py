@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index import store
+from index.database import sql_text
 from index.exact import RowArray
 from index.globs import glob_matches, glob_prefix
 from index.records import Position
 from rag.attributes import BUILT_IN, Scalar, date_span
 from rag.filters import Comparison, Filter, filter_to_json, leaves
 
-__all__ = ["AllowedRows", "FilterCache", "allowed_rows", "extension_of", "folder_of"]
+__all__ = ["AllowedRows", "FilterCache", "allowed_ids", "allowed_rows", "extension_of", "folder_of"]
 
 _REMEMBERED = 64  # filters of a collection whose rows are kept
 _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -91,13 +92,7 @@ class FilterCache:
 
 def allowed_rows(connection: sqlite3.Connection, filter_: Filter) -> AllowedRows:
     """Return the rows that a filter allows."""
-    for name, function, n in (
-        ("folder_of", folder_of, 1),
-        ("extension_of", extension_of, 1),
-        ("created_at", created_at, 1),
-        ("glob_matches", glob_matches, 2),
-    ):
-        connection.create_function(name, n, function, deterministic=True)
+    _add_functions(connection)
     allowed, values = condition_of(filter_)
     rows = connection.execute(
         'SELECT c."row" FROM chunks c WHERE c.document IN'
@@ -107,6 +102,25 @@ def allowed_rows(connection: sqlite3.Connection, filter_: Filter) -> AllowedRows
     n_all = connection.execute("SELECT count(*) FROM documents").fetchone()[0]
     n = connection.execute(f"SELECT count(*) FROM documents d WHERE {allowed}", values).fetchone()[0]
     return AllowedRows(np.fromiter((row for (row,) in rows), np.int64), int(n), int(n_all))
+
+
+def allowed_ids(connection: sqlite3.Connection, filter_: Filter, document_id: str | None = None) -> set[str]:
+    """Return the ids of the documents that a filter allows: of all, or of one."""
+    _add_functions(connection)
+    allowed, values = condition_of(filter_)
+    if document_id is not None:
+        allowed, values = f"({allowed}) AND d.id = CAST(? AS TEXT)", [*values, sql_text(document_id)]
+    return {str(name) for (name,) in connection.execute(f"SELECT d.id FROM documents d WHERE {allowed}", values)}
+
+
+def _add_functions(connection: sqlite3.Connection) -> None:
+    for name, function, n in (
+        ("folder_of", folder_of, 1),
+        ("extension_of", extension_of, 1),
+        ("created_at", created_at, 1),
+        ("glob_matches", glob_matches, 2),
+    ):
+        connection.create_function(name, n, function, deterministic=True)
 
 
 def folder_of(document_id: str) -> str:

@@ -32,7 +32,7 @@ Attribute = Scalar | tuple[Scalar, ...]
 Attributes = Mapping[str, Attribute]
 
 ACCESS = "access"
-"""The attribute that holds a document's access labels: always a list. It is filtered by; nothing is refused for it."""
+"""The attribute that holds a document's access labels, always a list: who has one of them may read it."""
 
 SOURCES = ("path", "front_matter", "sidecar", "api")
 """Where attributes come from; each key is taken from the last source that gives it."""
@@ -77,13 +77,25 @@ def checked_attributes(found: Mapping[object, object], *, where: str) -> tuple[d
 def merged_attributes(by_source: Mapping[str, Attributes]) -> dict[str, Attribute]:
     """Return each key with the value of the strongest source that has it.
 
+    Access labels are those that all sources share, so that no file opens itself to more readers than the rules for its
+    folder do; the API's replace them.
+
     >>> merged_attributes({"sidecar": {"a": 2}, "path": {"a": 1, "b": 1}})
     {'a': 2, 'b': 1}
+    >>> merged_attributes({"path": {"access": ("hr", "law")}, "front_matter": {"access": ("hr", "all")}})
+    {'access': ('hr',)}
     """
     merged: dict[str, Attribute] = {}
     for source in SOURCES:
-        merged.update(by_source.get(source, {}))
+        found = dict(by_source.get(source, {}))
+        if source != "api" and ACCESS in merged and ACCESS in found:
+            found[ACCESS] = tuple(label for label in _items(merged[ACCESS]) if label in _items(found[ACCESS]))
+        merged.update(found)
     return merged
+
+
+def _items(value: Attribute) -> tuple[Scalar, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def date_span(text: str, *, whole: bool = False) -> tuple[float, float] | None:

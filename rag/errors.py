@@ -7,6 +7,7 @@ Each message has three parts: what failed, what was found, what to do. Wrong use
 from __future__ import annotations
 
 __all__ = [
+    "AccessDeniedError",
     "AuthenticationError",
     "CollectionError",
     "CollectionExistsError",
@@ -53,6 +54,10 @@ class QuestionError(RagError):
 
 class FilterError(RagError):
     """A filter or an attribute is not in the form it must have."""
+
+
+class AccessDeniedError(RagError):
+    """The caller's key does not open this."""
 
 
 class QuestionSetError(RagError):

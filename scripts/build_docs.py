@@ -281,7 +281,7 @@ def errors_part() -> str:
 
 REQUEST_STATUSES = {
     400: "the body or a parameter is wrong; `param` names the field",
-    401: "the service has a key, and the request has none or another",
+    401: "the service has a key or readers' keys, and the request has none of them",
     403: "the service has no key, and was called under a foreign name or from a foreign page",
     404: "no such route",
     405: "the route knows other methods",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from api.cli.output import answer_footnotes, note, source_lines
+from api.cli.seen_by import as_seen
 from api.events import event_json
 from api.footnote import Footnote
 from rag.settings import Settings
@@ -20,7 +21,8 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     """Answer the question; 0 also when the documents do not say, for that is an answer."""
     question = sys.stdin.read() if args.question == "-" else args.question
     async with Footnote(settings) as footnote:
-        answer = await ask(footnote, question, collections=args.collections, as_json=args.json, events=args.events)
+        seen = as_seen(footnote, args.seen_by)
+        answer = await ask(seen, question, collections=args.collections, as_json=args.json, events=args.events)
     if args.sources and not args.json:
         print("\nanswered from:")
         print("\n".join(source_lines(answer.sources)))

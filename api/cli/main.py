@@ -37,6 +37,7 @@ MODULES = {
     "collections": "api.cli.collections",
     "cache": "api.cli.cache",
     "eval": "api.cli.eval",
+    "keys": "api.cli.keys",
     "serve": "api.cli.serve",
     "doctor": "api.cli.doctor",
     "demo": "api.cli.demo",

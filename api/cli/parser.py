@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rag", description=DESCRIPTION, formatter_class=_Formatter)
     parser.add_argument("--version", action="store_true", help="print the version and end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for add in (_ingest, _ask, _chat, _search, _status, _collections, _cache, _eval, _serve, _doctor, _demo):
+    for add in (_ingest, _ask, _chat, _search, _status, _collections, _cache, _eval, _keys, _serve, _doctor, _demo):
         add(commands)
     return parser
 
@@ -86,6 +86,14 @@ class _Once(argparse.Action):
 
 def _filter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filter", metavar="FILTER", help="only documents that match, as in 'year >= 2020'")
+
+
+def _seen_by(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seen-by",
+        metavar="LABELS",
+        help="show what somebody with these access labels, separated by commas, sees; none: ''",
+    )
 
 
 def _several(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +180,7 @@ def _ask(commands: Commands) -> None:
     _several(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
     _filter(parser)
+    _seen_by(parser)
     parser.add_argument(
         "--sources", action="store_true", help="also list the passages that the answer was written from"
     )
@@ -205,6 +214,7 @@ def _search(commands: Commands) -> None:
     _several(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to show")
     _filter(parser)
+    _seen_by(parser)
     _json(parser)
 
 
@@ -304,6 +314,23 @@ def _eval(commands: Commands) -> None:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the measures (.svg, .png, .pdf)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    _json(parser)
+
+
+def _keys(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "keys",
+        "list, make and take back readers' keys of the service, each with access labels",
+        "  rag keys\n  rag keys add payroll --label hr --label finance\n  rag keys remove payroll",
+    )
+    parser.add_argument(
+        "action", nargs="?", choices=("list", "add", "remove"), default="list", help="what to do (list)"
+    )
+    parser.add_argument("name", nargs="?", help="whose key it is")
+    parser.add_argument(
+        "--label", action="append", default=[], metavar="LABEL", help="an access label that the key has; repeatable"
+    )
     _json(parser)
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 
 from api.cli.output import hit_lines, note
+from api.cli.seen_by import as_seen
 from api.events import hit_json
 from api.footnote import Footnote
 from rag.settings import Settings
@@ -18,8 +19,9 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the hits, best first."""
     query = sys.stdin.read() if args.query == "-" else args.query
     async with Footnote(settings) as footnote:
-        retrieval = await footnote.search(query, collections=args.collections)
-        places = footnote.places(retrieval.hits, collections=args.collections)
+        seen = as_seen(footnote, args.seen_by)
+        retrieval = await seen.search(query, collections=args.collections)
+        places = seen.places(retrieval.hits, collections=args.collections)
     if args.json:
         for hit, place in zip(retrieval.hits, places, strict=True):
             print(json.dumps(hit_json(hit, place), ensure_ascii=False))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api import schemas
 from api.edge import JSONReply
 from api.events import answer_json, retrieval_json
-from api.routes.current import CurrentFootnote, needs_json
+from api.routes.current import SeenFootnote, needs_json
 from api.routes.disconnect import unless_disconnected
 from api.routes.event_stream import EventStream
 
@@ -33,7 +33,7 @@ data: {"type":"delta","text":"On 20 July 1969","sequence_number":1}
     response_model=schemas.Answer,
     responses={200: {"content": {"text/event-stream": {"example": _STREAM_EXAMPLE}}}},
 )
-async def ask(body: schemas.AskRequest, request: Request, footnote: CurrentFootnote) -> Response:
+async def ask(body: schemas.AskRequest, request: Request, footnote: SeenFootnote) -> Response:
     """Answer a question from the documents, with citations.
 
     With `stream: true`, or `Accept: text/event-stream`, the reply is server-sent events: `retrieved`, `moderated`,
@@ -48,7 +48,7 @@ async def ask(body: schemas.AskRequest, request: Request, footnote: CurrentFootn
 
 
 @router.post("/search", response_model=schemas.SearchReply)
-async def search(body: schemas.SearchRequest, request: Request, footnote: CurrentFootnote) -> Response:
+async def search(body: schemas.SearchRequest, request: Request, footnote: SeenFootnote) -> Response:
     """Find the chunks that bear on a query, best first."""
     searching = footnote.search(
         body.query, collection=body.collection, collections=body.collections, k=body.k, filter=body.filter

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api import schemas
 from api.edge import JSONReply
-from api.routes.current import CurrentFootnote, needs_json
+from api.routes.current import CurrentFootnote, SeenFootnote, needs_json
 from index.records import CollectionStatus
 
 __all__ = ["router"]
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/collections", tags=["collections"])
 
 
 @router.get("", response_model=schemas.CollectionList)
-def list_collections(footnote: CurrentFootnote) -> Response:
+def list_collections(footnote: SeenFootnote) -> Response:
     """List the collections by name; `default` answers where a request names none."""
     return JSONReply({"collections": footnote.collections(), "default": footnote.settings.collection})
 
@@ -31,7 +31,7 @@ async def create_collection(body: schemas.NewCollection, footnote: CurrentFootno
 
 
 @router.get("/{name}", response_model=schemas.Collection)
-def show_collection(name: schemas.CollectionName, footnote: CurrentFootnote) -> Response:
+def show_collection(name: schemas.CollectionName, footnote: SeenFootnote) -> Response:
     """Show what a collection holds and how it was made."""
     return JSONReply(_status_json(footnote.status(name)))
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from api import schemas
 from api.edge import JSONReply
-from api.routes.current import CurrentFootnote, needs_json, needs_multipart
+from api.routes.current import CurrentFootnote, SeenFootnote, needs_json, needs_multipart
 from index.records import DocumentInfo
 from ingest.report import FileResult
 from ingest.uploads import safe_name
@@ -30,7 +30,7 @@ Offset = Annotated[int | None, Query(ge=0, description="in characters of the doc
 @router.get("", response_model=schemas.DocumentList)
 def list_documents(
     name: schemas.CollectionName,
-    footnote: CurrentFootnote,
+    footnote: SeenFootnote,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str, Query(description="the `next_after` of the page before")] = "",
 ) -> Response:
@@ -75,7 +75,7 @@ async def upload_documents(
 
 @router.get("/{document_id:path}", response_model=schemas.DocumentText)
 def show_document(
-    name: schemas.CollectionName, document_id: str, footnote: CurrentFootnote, start: Offset = None, end: Offset = None
+    name: schemas.CollectionName, document_id: str, footnote: SeenFootnote, start: Offset = None, end: Offset = None
 ) -> Response:
     """Show a document: its pages and headings, and with `start` and `end` its exact text, to check a citation."""
     document = footnote.document(document_id, collection=name)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api import schemas
 from api.docs_page import render_docs
 from api.edge import JSONReply
-from api.routes.current import CurrentFootnote
+from api.routes.current import SeenFootnote
 
 __all__ = ["VERSION", "router"]
 
@@ -21,7 +21,7 @@ router = APIRouter(tags=["service"])
 
 
 @router.get("/health", response_model=schemas.Health)
-def health(footnote: CurrentFootnote) -> Response:
+def health(footnote: SeenFootnote) -> Response:
     """Say that the service runs and can read its library. Needs no key, and no model."""
     return JSONReply({"status": "ok", "version": VERSION, "n_collections": len(footnote.collections())})
 

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import HTMLResponse, Response
 
 from api import schemas
-from api.routes.current import CurrentFootnote
+from api.routes.current import SeenFootnote
 from api.sources import draw_page, excerpt_page
 from rag.types import Document
 
@@ -37,7 +37,7 @@ def show_page(
     name: schemas.CollectionName,
     document_id: str,
     page: int,
-    footnote: CurrentFootnote,
+    footnote: SeenFootnote,
     highlight: Highlight = "",
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
@@ -53,7 +53,7 @@ def show_page(
 
 @router.get("/source/{document_id:path}", responses={200: {"content": {"text/html": {}}}}, response_class=Response)
 def show_source(
-    name: schemas.CollectionName, document_id: str, footnote: CurrentFootnote, highlight: Highlight = ""
+    name: schemas.CollectionName, document_id: str, footnote: SeenFootnote, highlight: Highlight = ""
 ) -> Response:
     """Show the stored text around the words of `highlight`, these marked, as a page for people."""
     document = footnote.document(document_id, collection=name)

@@ -15,6 +15,7 @@ import pytest
 from api import schemas
 from api.auth import check_binding
 from api.docs_page import render_docs
+from api.keys import ReaderKeys
 from api.serving import listen
 from rag.errors import ConfigError
 from rag.settings import ServerOptions
@@ -59,15 +60,17 @@ def test_the_example_of_an_answer_is_one() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.2", "example.com", "localhost.example.com"])
-def test_an_address_open_to_the_network_needs_a_key(host: str) -> None:
+def test_an_address_open_to_the_network_needs_a_key(host: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="RAG_SERVER_API_KEY"):
-        check_binding(ServerOptions(host=host))
-    check_binding(ServerOptions(host=host, api_key="k"))
+        check_binding(ServerOptions(host=host), ReaderKeys(tmp_path))
+    check_binding(ServerOptions(host=host, api_key="k"), ReaderKeys(tmp_path))
+    ReaderKeys(tmp_path).add("payroll", ["hr"])
+    check_binding(ServerOptions(host=host), ReaderKeys(tmp_path))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.1.2.3"])
-def test_an_address_of_this_machine_needs_none(host: str) -> None:
-    check_binding(ServerOptions(host=host))
+def test_an_address_of_this_machine_needs_none(host: str, tmp_path: Path) -> None:
+    check_binding(ServerOptions(host=host), ReaderKeys(tmp_path))
 
 
 def test_an_address_that_is_taken_is_told_with_advice() -> None:
