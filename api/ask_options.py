@@ -15,13 +15,14 @@ class AskOptions(TypedDict, total=False):
     """The keyword arguments of ``Footnote.ask`` and ``Footnote.stream``; what is left out is as the settings say.
 
     ``collection`` or several ``collections`` are searched, of which ``filter`` leaves some documents. ``history`` is
-    the conversation so far, oldest turn first. ``k`` hits are answered from. ``generation`` replaces the parameters of
-    the chat completion.
+    the conversation so far, oldest turn first. ``k`` hits are answered from, each of a relevance of at least
+    ``min_score``. ``generation`` replaces the parameters of the chat completion.
     """
 
     collection: str | None
     collections: Sequence[str]
     history: Sequence[Turn]
     k: int | None
+    min_score: float | None
     generation: GenerationSettings | None
     filter: FilterLike | None

@@ -49,13 +49,16 @@ class Footnote(FillingShelf):
         collections: Sequence[str] = (),
         k: int | None = None,
         filter: FilterLike | None = None,
+        min_score: float | None = None,
     ) -> Retrieval:
         """Return the passages that bear on a query, best first; of the documents that match ``filter``.
 
-        Of several collections they are the best of all, named ``manuals/guide.md``. A filter is a text, JSON values in
-        OpenAI's shape, or a ``rag.filters.Filter``. Raises FilterError.
+        Those of a relevance below ``min_score`` are left out before the best ``k`` are taken. Of several collections
+        they are the best of all, named ``manuals/guide.md``. A filter is a text, JSON values in OpenAI's shape, or a
+        ``rag.filters.Filter``. Raises FilterError.
         """
-        retriever = await self._retriever(self._searched(collection, collections), self._filter(filter))
+        least = self._min_score(min_score)
+        retriever = await self._retriever(self._searched(collection, collections), self._filter(filter), least)
         return await retriever.retrieve(query, k=k or self.settings.retrieval.k)
 
     def places(
@@ -102,7 +105,17 @@ class Footnote(FillingShelf):
         usual = self.settings.retrieval.filter
         return all_of(*(None if written is None else as_filter(written) for written in (usual or None, given)))
 
-    async def _retriever(self, collections: Sequence[Collection], filter_: Filter | None = None) -> Retriever:
+    def _min_score(self, given: float | None) -> float:
+        """Return how relevant a hit must be. Raises ConfigError."""
+        if given is None:
+            return self.settings.retrieval.min_score
+        if not 0 <= given <= 1:
+            raise ConfigError(f"min_score must be a number from 0 to 1, got {given}")
+        return given
+
+    async def _retriever(
+        self, collections: Sequence[Collection], filter_: Filter | None, min_score: float
+    ) -> Retriever:
         weight = self.settings.retrieval.vector_weight
         weight = VECTOR_WEIGHT if weight is None else weight
         embedders: dict[VectorSpace, Embedder] = {}
@@ -113,11 +126,11 @@ class Footnote(FillingShelf):
                 raise IndexMismatchError(f"collection {collection.name!r}: {error}") from error
             embedders.setdefault(collection.space, OnceEmbedder(embedder))
         hybrids = await asyncio.gather(
-            *(self._hybrid(one, weight, embedders.get(one.space), filter_) for one in collections)
+            *(self._hybrid(one, weight, embedders.get(one.space), filter_, min_score) for one in collections)
         )
         retriever: Retriever = hybrids[0]
         if len(collections) > 1:
-            retriever = ManyRetriever(collections, hybrids, vector_weight=weight)
+            retriever = ManyRetriever(collections, hybrids, vector_weight=weight, min_score=min_score)
         reranker = await self.wiring.reranker()
         if reranker is None:
             return retriever
@@ -131,7 +144,12 @@ class Footnote(FillingShelf):
         )
 
     async def _hybrid(
-        self, collection: Collection, weight: float, shared: Embedder | None, filter_: Filter | None
+        self,
+        collection: Collection,
+        weight: float,
+        shared: Embedder | None,
+        filter_: Filter | None,
+        min_score: float,
     ) -> HybridRetriever:
         """Return what searches one collection; ``shared`` embeds the question for all that have its model."""
         embedder = await self.wiring.embedder(collection.config)
@@ -143,12 +161,18 @@ class Footnote(FillingShelf):
             asyncio.to_thread(self.wiring.tokenizer, collection.config.tokenizer), *loading
         )
         return HybridRetriever(
-            collection, shared or embedder, tokenizer=tokenizer, vector_weight=weight, filter_=filter_
+            collection,
+            shared or embedder,
+            tokenizer=tokenizer,
+            vector_weight=weight,
+            filter_=filter_,
+            min_score=min_score,
         )
 
     async def _answerer(self, asked: AskOptions) -> Answerer:
         collections = self._searched(asked.get("collection"), asked.get("collections", ()))
         options = self.settings.answer
+        least = self._min_score(asked.get("min_score"))
         generation = GenerationSettings(
             temperature=options.temperature,
             top_p=options.top_p,
@@ -159,7 +183,7 @@ class Footnote(FillingShelf):
             stop=options.stop,
         )
         return Answerer(
-            await self._retriever(collections, self._filter(asked.get("filter"))),
+            await self._retriever(collections, self._filter(asked.get("filter")), least),
             await self.wiring.generator(),
             documents=_documents(collections),
             tokenizer=self.wiring.answer_tokenizer(collections[0].config),
@@ -169,6 +193,7 @@ class Footnote(FillingShelf):
             settings=AnswerSettings(
                 k=self.settings.retrieval.k,
                 context_tokens=options.context_tokens,
+                relevance_floor=least,
                 generation=generation,
                 extra_instructions=options.instructions,
             ),

@@ -147,7 +147,7 @@ async def search(collection: Collection, embedder: Embedder, questions: Sequence
         readable = bool(embeddings.readable[0])
         vectors = dict(collection.search_vectors(vector, k=CANDIDATES)) if readable else {}
         keywords = dict(collection.search_keywords(question, k=CANDIDATES))
-        found.append(Legs(vectors or None, keywords or None, collection.cosine_floor(vector)))
+        found.append(Legs(vectors or None, keywords or None, collection.background(vector).floor))
     return found
 
 

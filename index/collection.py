@@ -40,6 +40,7 @@ from index.records import (
     LedgerEntry,
     RepairReport,
 )
+from index.relevance import Background
 from index.repair import Mended, mend_chunks_without_vectors, mend_collection
 from index.seals import n_unsealed, seal_some
 from index.statements import insert_row
@@ -136,9 +137,13 @@ class Collection:
         """
         return self._confirmed(lambda: self._vector_leg.search(vector, k=k, allowed=self.allowed(filter_)))
 
-    def cosine_floor(self, vector: FloatArray) -> float:
-        """Return the cosine that says nothing: about what an unrelated chunk has with ``vector`` (``index.fusion``)."""
-        return self._vector_leg.cosine_floor(vector)
+    def background(self, vector: FloatArray) -> Background:
+        """Return what an unrelated chunk has in common with a query vector (``index.relevance``)."""
+        return self._vector_leg.background(vector)
+
+    def term_worths(self, query: str) -> dict[str, float]:
+        """Return the terms of a query, each with its worth: the rarer here, the more."""
+        return self._keyword_leg.worths(query)
 
     def search_keywords(self, query: str, *, k: int, filter_: Filter | None = None) -> list[tuple[int, float]]:
         """Return at most ``k`` (row, BM25) that share a term with the query, best first; of what a filter allows."""

@@ -3,7 +3,7 @@
 Ranks alone will not do: reciprocal rank fusion falls below its better leg where the other knows little, because it
 throws away how much better the best is. So each leg's scores are put on [0, 1], between a floor and the best of this
 query. For BM25 the floor is 0, no word in common. For cosines it is what an unrelated text gets from this model and
-query, estimated from a sample of the collection (``Collection.cosine_floor``): models differ, and some never go below
+query, estimated from a sample of the collection (``Collection.background``): models differ, and some never go below
 0.7. Neither depends on how many candidates were asked for, or on the length of the query.
 
 nDCG@10, mean of four English sets with the embedded model (``benchmarks/retrieval.py``), weight 0.7: floor at the

@@ -45,6 +45,10 @@ class KeywordLeg:
         """Return at most ``k`` (row, BM25), best first. The rows are to be confirmed against SQLite."""
         return self._current().search(query, k=k, allowed=allowed)
 
+    def worths(self, query: str) -> dict[str, float]:
+        """Return what each term of a query is worth (``KeywordIndex.worths``)."""
+        return self._current().worths(query)
+
     def rows(self) -> RowArray:
         """Return the rows the index holds, ascending, after catching up."""
         return self._current().rows()

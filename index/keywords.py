@@ -10,6 +10,7 @@ panic, which is no ``Exception``; tantivy checks its checksums only when told to
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import zlib
@@ -166,13 +167,20 @@ class KeywordIndex:
             writer.wait_merging_threads()
         self.reload()
 
+    def worths(self, query: str) -> dict[str, float]:
+        """Return what each term of a query is worth: its weight there times its rarity here, as in BM25."""
+        searcher, n = self._searcher, len(self)
+        with _translated():
+            held = {term: searcher.doc_freq("text", term) for term in _weights(query)}
+        return {
+            term: weight * math.log(1 + (max(n - held[term], 0) + 0.5) / (held[term] + 0.5))
+            for term, weight in _weights(query).items()
+        }
+
     def _query(self, text: str) -> tantivy.Query | None:
-        weights = {term: float(n) for term, n in Counter(terms(text)).items()}
-        for character, n in Counter(characters(text)).items():
-            weights[character] = weights.get(character, 0.0) + n * _CHARACTER_WEIGHT
         clauses = [
             self._term(term) if weight == 1 else tantivy.Query.boost_query(self._term(term), weight)
-            for term, weight in weights.items()
+            for term, weight in _weights(text).items()
         ]
         if not clauses:
             return None
@@ -180,6 +188,14 @@ class KeywordIndex:
 
     def _term(self, term: str) -> tantivy.Query:
         return tantivy.Query.term_query(self._schema, "text", term, "freq")
+
+
+def _weights(query: str) -> dict[str, float]:
+    """Return how much each term of a query counts."""
+    weights = {term: float(n) for term, n in Counter(terms(query)).items()}
+    for character, n in Counter(characters(query)).items():
+        weights[character] = weights.get(character, 0.0) + n * _CHARACTER_WEIGHT
+    return weights
 
 
 def _schema() -> tantivy.Schema:

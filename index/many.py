@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 
 from index.collection import Collection
 from index.fusion import normalised
-from index.retriever import VECTOR_WEIGHT, HybridRetriever
+from index.picking import pick
+from index.retriever import VECTOR_WEIGHT, Candidates, HybridRetriever
 from index.vector_store import VectorSpace
 from rag.contracts import Embedder
 from rag.errors import CollectionError, DocumentNotFoundError, EmbeddingError
@@ -34,24 +35,27 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one collection found: cosines and BM25 by row, None where that leg has no vote, and the cosine's floor.
-
-    ``refused`` says that its filter lets no document through.
-    """
+    """What one collection of ``n_chunks`` found; ``refused`` says that its filter lets no document through."""
 
     space: VectorSpace
     n_chunks: int
-    vectors: Mapping[int, float] | None
-    keywords: Mapping[int, float] | None
-    floor: float
+    candidates: Candidates
     refused: str = ""
+
+    @property
+    def vectors(self) -> Mapping[int, float] | None:
+        return self.candidates.vectors
+
+    @property
+    def keywords(self) -> Mapping[int, float] | None:
+        return self.candidates.keywords
 
 
 def fuse_many(found: Sequence[Found], *, vector_weight: float) -> dict[Key, float]:
     """Return the score in [0, 1] of every row that a collection found, by (place of the collection, row); in no order.
 
-    >>> space = VectorSpace("m", 2)
-    >>> fuse_many([Found(space, 1, {7: 0.9}, None, 0.0), Found(space, 1, {7: 0.45}, None, 0.0)], vector_weight=0.7)
+    >>> found = [Found(VectorSpace("m", 2), 1, Candidates({7: cosine})) for cosine in (0.9, 0.45)]
+    >>> fuse_many(found, vector_weight=0.7)
     {(0, 7): 1.0, (1, 7): 0.5}
     """
     floors = _floors(found)
@@ -77,7 +81,7 @@ def _floors(found: Sequence[Found]) -> dict[VectorSpace, float]:
     n_chunks: defaultdict[VectorSpace, int] = defaultdict(int)
     for one in found:
         weight = one.n_chunks if one.vectors is not None else 0
-        sums[one.space] += weight * one.floor
+        sums[one.space] += weight * one.candidates.background.floor
         n_chunks[one.space] += weight
     return {space: total / max(n_chunks[space], 1) for space, total in sums.items()}
 
@@ -97,11 +101,13 @@ class ManyRetriever:
         retrievers: Sequence[HybridRetriever],
         *,
         vector_weight: float = VECTOR_WEIGHT,
+        min_score: float = 0.0,
     ) -> None:
-        """``retrievers`` are those of the collections, in their order."""
+        """``retrievers`` are those of the collections, in their order; less relevant than ``min_score`` is no hit."""
         self._collections = collections
         self._retrievers = retrievers
         self._vector_weight = vector_weight
+        self._min_score = min_score
 
     async def retrieve(self, query: str, *, k: int) -> Retrieval:
         """Return at most ``k`` hits of all collections, best first, ties by collection and chunk id.
@@ -117,7 +123,7 @@ class ManyRetriever:
             notes = tuple(f"{each.name}: {one.refused}" for each, one in zip(self._collections, found, strict=True))
             return Retrieval((), notes=notes, nothing_allowed=True)
         searched = time.perf_counter()
-        hits = await asyncio.to_thread(self._hits, found, k)
+        hits, note = await asyncio.to_thread(self._hits, found, k)
         legs = [
             name
             for name, voted in (
@@ -127,34 +133,41 @@ class ManyRetriever:
             if voted
         ]
         timings = {"search": (searched - started) * 1000, "fuse": (time.perf_counter() - searched) * 1000}
-        return Retrieval(hits, tuple(legs), timings, notes=_notes(self._collections, found))
+        notes = (*_notes(self._collections, found), *([note] if note else []))
+        return Retrieval(hits, tuple(legs), timings, notes=notes)
 
-    def _hits(self, found: Sequence[Found], k: int) -> tuple[Hit, ...]:
+    def _hits(self, found: Sequence[Found], k: int) -> tuple[tuple[Hit, ...], str]:
         scores = fuse_many(found, vector_weight=self._vector_weight)
         names: dict[Key, tuple[str, str]] = {}
         for place, collection in enumerate(self._collections):
             ids = collection.chunk_ids([row for which, row in scores if which == place])
             names.update({(place, row): (collection.name, chunk_id) for row, chunk_id in ids.items()})
-        order = sorted(names, key=lambda key: (-scores[key], names[key]))[:k]
+        order = sorted(names, key=lambda key: (-scores[key], names[key]))
+        picked = pick(order, lambda keys: self._read(found, keys, scores), k=k, min_score=self._min_score)
+        return picked.hits, picked.note(self._min_score)
+
+    def _read(self, found: Sequence[Found], keys: Sequence[Key], scores: Mapping[Key, float]) -> dict[Key, Hit]:
         hits: dict[Key, Hit] = {}
-        for place, collection in enumerate(self._collections):
-            for row, chunk in collection.chunks([row for which, row in order if which == place]).items():
-                named = replace(chunk, document_id=f"{collection.name}/{chunk.document_id}")
-                cosine, bm25 = (found[place].vectors or {}).get(row), (found[place].keywords or {}).get(row)
-                hits[place, row] = Hit(named, scores[place, row], vector_score=cosine, keyword_score=bm25)
-        return tuple(hits[key] for key in order if key in hits)  # a document may have been replaced since
+        for place in sorted({which for which, _ in keys}):
+            wanted = {row: scores[place, row] for which, row in keys if which == place}
+            own = self._retrievers[place].hits(found[place].candidates, list(wanted), wanted)
+            name = self._collections[place].name
+            for row, hit in own.items():
+                named = replace(hit.chunk, document_id=f"{name}/{hit.chunk.document_id}")
+                hits[place, row] = replace(hit, chunk=named)
+        return hits
 
 
 async def _search(collection: Collection, retriever: HybridRetriever, query: str, k: int) -> Found:
     try:
         if refused := await retriever.refused():
-            return Found(collection.space, 0, None, None, 0.0, refused)
-        vectors, floor, keywords = await retriever.candidates(query, k=k)
+            return Found(collection.space, 0, Candidates(), refused)
+        candidates = await retriever.candidates(query, k=k)
         n_chunks = await asyncio.to_thread(collection.n_chunks)
     except (CollectionError, EmbeddingError) as error:
         error.args = (f"collection {collection.name!r}: {error}", *error.args[1:])
         raise
-    return Found(collection.space, n_chunks, vectors, keywords, floor)
+    return Found(collection.space, n_chunks, candidates)
 
 
 def _notes(collections: Sequence[Collection], found: Sequence[Found]) -> tuple[str, ...]:

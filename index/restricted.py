@@ -61,7 +61,8 @@ class RestrictedCollection(Guarded, Collection):
     """
 
     _open_names = frozenset({
-        *("name", "config", "space", "is_in_place", "refresh", "cosine_floor", "search_vectors", "search_keywords"),
+        *("name", "config", "space", "is_in_place", "refresh", "search_vectors", "search_keywords"),
+        *("background", "term_worths"),
         *("allowed", "rows", "n_chunks", "chunks", "chunk_ids", "vectors_of", "iter_chunks", "documents", "document"),
         *("attributes", "document_chunks", "text", "title", "page_at", "place_at", "ledger", "document_ids", "status"),
         *("roots", "prefixes"),

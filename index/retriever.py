@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
 from index.collection import Collection
 from index.fusion import fuse
+from index.picking import pick
+from index.relevance import Background, Measures, covered, relevance
+from index.terms import characters, terms
 from rag.contracts import Embedder, Tokenizer
 from rag.errors import IndexMismatchError
 from rag.filters import Filter
-from rag.types import FloatArray, Hit, Retrieval
+from rag.types import Chunk, FloatArray, Hit, Retrieval
 
-__all__ = ["VECTOR_WEIGHT", "HybridRetriever"]
+__all__ = ["VECTOR_WEIGHT", "Candidates", "HybridRetriever"]
 
 VECTOR_WEIGHT = 0.7
 CANDIDATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What the two legs found for a query: cosines and BM25 scores by row. None is a leg without a vote.
+
+    ``vector`` is the query's, None where the model cannot read it; ``background`` what unrelated chunks have in common
+    with it; ``words`` the terms of the query by their worth.
+    """
+
+    vectors: Mapping[int, float] | None = None
+    keywords: Mapping[int, float] | None = None
+    vector: FloatArray | None = None
+    background: Background = field(default_factory=Background)
+    words: Mapping[str, float] = field(default_factory=dict)
 
 
 class HybridRetriever:
@@ -40,8 +59,9 @@ class HybridRetriever:
         keywords_only: bool = False,
         tokenizer: Tokenizer | None = None,
         filter_: Filter | None = None,
+        min_score: float = 0.0,
     ) -> None:
-        """``candidates`` are taken from each leg, or ``k`` where that is more.
+        """``candidates`` are taken from each leg, or ``k`` where that is more; only what is relevant by ``min_score``.
 
         With the embedder's ``tokenizer`` a query longer than the model reads is embedded in parts, whose mean is
         searched for; without, such a query is the embedder's to refuse. Only what ``filter_`` allows is searched.
@@ -57,6 +77,7 @@ class HybridRetriever:
         self._keywords_only = keywords_only
         self._tokenizer = tokenizer
         self._filter = filter_
+        self._min_score = min_score
 
     async def retrieve(self, query: str, *, k: int) -> Retrieval:
         """Return at most ``k`` hits, best first, ties by chunk id. Raises EmbeddingError and CollectionError."""
@@ -65,11 +86,11 @@ class HybridRetriever:
         timings: dict[str, float] = {}
         if said := await self.refused():
             return Retrieval((), (), timings, notes=(said,), nothing_allowed=True)  # no query is embedded for it
-        vectors, floor, keywords = await self.candidates(query, k=k, timings=timings)
+        found = await self.candidates(query, k=k, timings=timings)
         with _timed(timings, "fuse"):
-            hits = await asyncio.to_thread(self._fused, vectors, keywords, k, floor)
-        legs = [name for name, leg in (("vectors", vectors), ("keywords", keywords)) if leg is not None]
-        return Retrieval(hits, tuple(legs), timings)
+            hits, note = await asyncio.to_thread(self._fused, found, k)
+        legs = [name for name, leg in (("vectors", found.vectors), ("keywords", found.keywords)) if leg is not None]
+        return Retrieval(hits, tuple(legs), timings, notes=(note,) if note else ())
 
     async def refused(self) -> str:
         """Return in words that the filter lets no document through; "" where there are some, or no filter."""
@@ -78,33 +99,34 @@ class HybridRetriever:
             return ""
         return f"no document matches the filter: 0 of {allowed.n_all_documents:,}"
 
-    async def candidates(
-        self, query: str, *, k: int, timings: dict[str, float] | None = None
-    ) -> tuple[dict[int, float] | None, float, dict[int, float] | None]:
-        """Return the best cosines by row, the cosine that says nothing, and the best BM25 scores; at least ``k`` each.
-
-        None is a leg without a vote. ``timings`` gets how many milliseconds each stage took.
-        """
+    async def candidates(self, query: str, *, k: int, timings: dict[str, float] | None = None) -> Candidates:
+        """Return the best of each leg, at least ``k``; ``timings`` gets how many milliseconds each stage took."""
         timings = {} if timings is None else timings
         n_candidates = max(self._candidates, k)
-        (vectors, floor), keywords = await asyncio.gather(
+        (vector, vectors, background), (keywords, words) = await asyncio.gather(
             self._by_vector(query, n_candidates, timings), self._by_keywords(query, n_candidates, timings)
         )
-        return vectors, floor, keywords
+        return Candidates(vectors, keywords, vector, background, words)
 
-    async def _by_keywords(self, query: str, k: int, timings: dict[str, float]) -> dict[int, float] | None:
+    async def _by_keywords(
+        self, query: str, k: int, timings: dict[str, float]
+    ) -> tuple[dict[int, float] | None, dict[str, float]]:
+        """Return the BM25 scores by row, and the words of the query by their worth."""
         with _timed(timings, "keyword_search"):
             hits = await asyncio.to_thread(self._collection.search_keywords, query, k=k, filter_=self._filter)
-        return dict(hits) or None
+            words = await asyncio.to_thread(self._collection.term_worths, query)
+        return dict(hits) or None, words
 
-    async def _by_vector(self, query: str, k: int, timings: dict[str, float]) -> tuple[dict[int, float] | None, float]:
-        """Return the cosines by row, and the cosine that says nothing."""
+    async def _by_vector(
+        self, query: str, k: int, timings: dict[str, float]
+    ) -> tuple[FloatArray | None, dict[int, float] | None, Background]:
+        """Return the query's vector, the cosines by row, and what unrelated chunks have."""
         if self._keywords_only or not query.strip():
-            return None, 0.0
+            return None, None, Background()
         with _timed(timings, "embed_query"):
             vector = await self._embedded(query)
         if vector is None:
-            return None, 0.0
+            return None, None, Background()
         if vector.shape != (self._collection.config.dimensions,):
             raise IndexMismatchError(
                 f"collection {self._collection.name!r} holds vectors of {self._collection.config.dimensions}"
@@ -113,8 +135,8 @@ class HybridRetriever:
             )
         with _timed(timings, "vector_search"):
             hits = await asyncio.to_thread(self._collection.search_vectors, vector, k=k, filter_=self._filter)
-            floor = await asyncio.to_thread(self._collection.cosine_floor, vector)
-        return dict(hits) or None, floor
+            background = await asyncio.to_thread(self._collection.background, vector)
+        return vector, dict(hits) or None, background
 
     async def _embedded(self, query: str) -> FloatArray | None:
         """Return the query's unit vector, None where the model cannot read it."""
@@ -132,29 +154,55 @@ class HybridRetriever:
         norm = float(np.linalg.norm(mean))
         return np.ascontiguousarray(mean / norm, np.float32) if norm > 0 else None
 
-    def _fused(
-        self, vectors: dict[int, float] | None, keywords: dict[int, float] | None, k: int, floor: float
-    ) -> tuple[Hit, ...]:
-        scores = fuse(vectors, keywords, vector_weight=self._vector_weight, cosine_floor=floor)
+    def _fused(self, found: Candidates, k: int) -> tuple[tuple[Hit, ...], str]:
+        """Return the hits, best first, and a note where there are none because none is relevant enough."""
+        scores = fuse(
+            found.vectors, found.keywords, vector_weight=self._vector_weight, cosine_floor=found.background.floor
+        )
         names = self._collection.chunk_ids(list(scores))
         order = sorted(names, key=lambda row: (-scores[row], names[row]))
-        hits: list[Hit] = []
-        at = 0
-        while len(hits) < k and at < len(order):
-            rows = order[at : at + k - len(hits)]
-            at += len(rows)
-            chunks = self._collection.chunks(rows)
-            hits.extend(
-                Hit(
-                    chunk=chunks[row],
-                    score=scores[row],
-                    vector_score=(vectors or {}).get(row),
-                    keyword_score=(keywords or {}).get(row),
-                )
-                for row in rows
-                if row in chunks  # a document may have been replaced since: the next best takes its place
+        picked = pick(order, lambda rows: self.hits(found, rows, scores), k=k, min_score=self._min_score)
+        return picked.hits, picked.note(self._min_score)
+
+    def hits(self, found: Candidates, rows: Sequence[int], scores: Mapping[int, float]) -> dict[int, Hit]:
+        """Return hits on some rows with their scores and how relevant each is; those gone meanwhile are left out."""
+        return {
+            row: Hit(
+                chunk=chunk,
+                score=scores[row],
+                vector_score=(found.vectors or {}).get(row),
+                keyword_score=(found.keywords or {}).get(row),
+                relevance=relevance(measures),
             )
-        return tuple(hits)
+            for row, (chunk, measures) in self.measured(found, rows).items()
+        }
+
+    def measured(self, found: Candidates, rows: Sequence[int]) -> dict[int, tuple[Chunk, Measures]]:
+        """Return chunks with what makes them relevant; those gone meanwhile are left out."""
+        chunks = self._collection.chunks(rows)
+        cosines = self._cosines(found, list(chunks))
+        return {
+            row: (
+                chunk,
+                Measures(
+                    found.background.closeness(cosines[row]) if row in cosines else None,
+                    covered(found.words, [*terms(chunk.embedded_text), *characters(chunk.embedded_text)]),
+                ),
+            )
+            for row, chunk in chunks.items()
+        }
+
+    def _cosines(self, found: Candidates, rows: Sequence[int]) -> dict[int, float]:
+        """Return the cosines of rows, also of those that only the keywords found; not of what the model cannot read."""
+        if found.vector is None or found.vectors is None:
+            return {}
+        known = {row: found.vectors[row] for row in rows if row in found.vectors}
+        others = [row for row in rows if row not in known]
+        if others:
+            vectors = self._collection.vectors_of(others)
+            readable = np.flatnonzero(vectors.any(axis=1))
+            known.update({others[place]: float(vectors[place] @ found.vector) for place in readable})
+        return known
 
 
 def _parts(query: str, tokenizer: Tokenizer, *, max_tokens: int) -> list[str]:

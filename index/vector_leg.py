@@ -26,6 +26,7 @@ from index.filtering import AllowedRows
 from index.history import Pending, pending_changes
 from index.locks import ReadersWriterLock, file_lock
 from index.records import RECALL_TARGET, DerivedStatus, Position
+from index.relevance import Background
 from index.snapshot import DamagedIndexError, opened_snapshot, write_snapshot
 from index.vector_rows import RowFile
 from index.vector_store import VectorSpace, VectorStore
@@ -94,8 +95,8 @@ class VectorLeg:
         with self._lock.reading():
             return np.empty(0, np.int64) if self._index is None else self._index.rows()
 
-    def cosine_floor(self, vector: FloatArray) -> float:
-        """Return one standard deviation below the mean cosine of a sample; 0 in an empty collection."""
+    def background(self, vector: FloatArray) -> Background:
+        """Return what unrelated chunks have in common with a query, told by a sample of the collection."""
         with self._database.reading() as connection:
             position, sample = self._sample
             if position != store.last_position(connection):
@@ -104,7 +105,7 @@ class VectorLeg:
                 sample = self._vectors_of(addresses)
                 self._sample = (position, sample)
         cosines = sample @ vector
-        return float(cosines.mean() - cosines.std()) if cosines.size else 0.0
+        return Background(float(cosines.mean()), float(cosines.std()), cosines.size) if cosines.size else Background()
 
     def refresh(self) -> None:
         """Catch up with SQLite; cheap when nothing has changed."""

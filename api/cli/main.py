@@ -108,6 +108,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         "collection": getattr(args, "collection", None),
         "retrieval.k": getattr(args, "k", None),
         "retrieval.filter": getattr(args, "filter", None),
+        "retrieval.min_score": getattr(args, "min_score", None),
         "answer.temperature": getattr(args, "temperature", None),
         "answer.top_p": getattr(args, "top_p", None),
         "answer.max_tokens": getattr(args, "max_tokens", None),

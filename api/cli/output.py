@@ -186,6 +186,7 @@ def hit_lines(hits: Iterable[Hit], places: Iterable[str]) -> Iterable[str]:
         legs = [
             f"{name} {score:.2f}"
             for name, score in (
+                ("relevance", hit.relevance),
                 ("vectors", hit.vector_score),
                 ("keywords", hit.keyword_score),
                 ("reranked", hit.rerank_score),

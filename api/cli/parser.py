@@ -84,8 +84,9 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def _filter(parser: argparse.ArgumentParser) -> None:
+def _narrowing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filter", metavar="FILTER", help="only documents that match, as in 'year >= 2020'")
+    parser.add_argument("--min-score", type=float, metavar="R", help="only passages of at least this relevance, 0 to 1")
 
 
 def _seen_by(parser: argparse.ArgumentParser) -> None:
@@ -179,8 +180,8 @@ def _ask(commands: Commands) -> None:
     parser.add_argument("question", help="the question; - reads it from standard input")
     _several(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
-    _filter(parser)
     _seen_by(parser)
+    _narrowing(parser)
     parser.add_argument(
         "--sources", action="store_true", help="also list the passages that the answer was written from"
     )
@@ -198,7 +199,7 @@ def _chat(commands: Commands) -> None:
     )
     _several(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
-    _filter(parser)
+    _narrowing(parser)
     _json(parser)
     _generation(parser)
 
@@ -213,8 +214,8 @@ def _search(commands: Commands) -> None:
     parser.add_argument("query", help="what to look for; - reads it from standard input")
     _several(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to show")
-    _filter(parser)
     _seen_by(parser)
+    _narrowing(parser)
     _json(parser)
 
 
@@ -305,7 +306,7 @@ def _eval(commands: Commands) -> None:
     parser.add_argument("file", nargs="?", type=Path, help="with make: the new file")
     _collection(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits that count (10)")
-    _filter(parser)
+    _narrowing(parser)
     parser.add_argument(
         "--compare", action="append", default=[], metavar="NAME=VALUE", help="and once more with this set"
     )

@@ -51,7 +51,12 @@ async def ask(body: schemas.AskRequest, request: Request, footnote: SeenFootnote
 async def search(body: schemas.SearchRequest, request: Request, footnote: SeenFootnote) -> Response:
     """Find the chunks that bear on a query, best first."""
     searching = footnote.search(
-        body.query, collection=body.collection, collections=body.collections, k=body.k, filter=body.filter
+        body.query,
+        collection=body.collection,
+        collections=body.collections,
+        k=body.k,
+        filter=body.filter,
+        min_score=body.min_score,
     )
     retrieval = await unless_disconnected(request.receive, searching)
     places = await asyncio.to_thread(

@@ -179,6 +179,7 @@ class Answer(Reply):
 class Hit(Reply):
     """A chunk with its score, higher is better; a leg that did not find it has no score.
 
+    ``score`` compares the hits of one query; ``relevance``, from 0 to 1, also those of different ones.
     ``place`` says in words where it begins, as in a citation; it is empty where the document is gone meanwhile.
     """
 
@@ -193,6 +194,7 @@ class Hit(Reply):
     context: Annotated[str, Field(description=_CONTEXT)]
     context_start: Annotated[int | None, Field(description=_CONTEXT_START)]
     score: float
+    relevance: float | None
     vector_score: float | None
     keyword_score: float | None
     rerank_score: float | None

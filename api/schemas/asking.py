@@ -43,6 +43,9 @@ Filtering = Annotated[
 ]
 
 
+MinScore = Annotated[float | None, Field(ge=0, le=1, description="how relevant a passage must be to be found")]
+
+
 class _OfCollections(Request):
     """What is asked of one collection, or of several."""
 
@@ -63,6 +66,7 @@ class AskRequest(_OfCollections):
     history: list[HistoryTurn] = Field(default_factory=list, max_length=MAX_TURNS, description="oldest first")
     k: Annotated[Hits | None, Field(description="hits the answer is written from")] = None
     filter: Filtering = None
+    min_score: MinScore = None
     stream: Annotated[bool, Field(description="send server-sent events as the answer is written")] = False
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
@@ -84,6 +88,7 @@ class AskRequest(_OfCollections):
             k=self.k,
             generation=self._generation(defaults),
             filter=self.filter,
+            min_score=self.min_score,
         )
 
     def _generation(self, defaults: AnswerOptions) -> GenerationSettings | None:
@@ -104,3 +109,4 @@ class SearchRequest(_OfCollections):
     query: Annotated[Text, Field(examples=["moon landing date"])]
     k: Hits | None = None
     filter: Filtering = None
+    min_score: MinScore = None

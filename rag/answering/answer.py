@@ -44,7 +44,7 @@ __all__ = ["AnswerSettings", "Answerer"]
 class AnswerSettings:
     """How answers are made.
 
-    ``k`` hits are retrieved; those scoring below ``relevance_floor`` in [0, 1] are left out; the rest is packed into
+    ``k`` hits are retrieved; those of a relevance below ``relevance_floor`` are left out; the rest is packed into
     ``context_tokens``, earlier turns into ``history_tokens``. ``extra_instructions`` are added to the system's.
     """
 
@@ -213,7 +213,8 @@ class Answerer:
         draft.notes = retrieval.notes
         draft.usage = retrieval.usage or draft.usage
         draft.nothing_allowed = retrieval.nothing_allowed
-        return tuple(hit for hit in retrieval.hits if hit.score >= self._settings.relevance_floor)
+        floor = self._settings.relevance_floor
+        return tuple(hit for hit in retrieval.hits if hit.relevance is None or hit.relevance >= floor)
 
     async def _retrieved(self, draft: _Draft, history: Sequence[Turn], k: int) -> Retrieval:
         with draft.timed("retrieve"):

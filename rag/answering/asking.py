@@ -69,8 +69,9 @@ class Asking:
 def merged(retrievals: Sequence[Retrieval], *, k: int) -> Retrieval:
     """Return the hits of several queries as one list of at most ``k``.
 
-    A chunk has the best score that any query gave it: as scores of one query are in [0, 1], so are these, and a query
-    that misses takes nothing from one that finds. Equal scores come by chunk id. Times are those of the slowest.
+    A chunk has the best score and relevance that any query gave it: as those of one query are in [0, 1], so are these,
+    and a query that misses takes nothing from one that finds. Equal scores come by chunk id. Times are those of the
+    slowest.
     """
     best: dict[tuple[str, str], Hit] = {}  # collections may share chunk ids, not document ids
     for retrieval in retrievals:
@@ -78,7 +79,9 @@ def merged(retrievals: Sequence[Retrieval], *, k: int) -> Retrieval:
             key = (hit.chunk.id, hit.chunk.document_id)
             known = best.get(key)
             if known is None or hit.score > known.score:
-                best[key] = hit
+                best[key] = hit if known is None else replace(hit, relevance=_larger(hit, known))
+            else:
+                best[key] = replace(known, relevance=_larger(hit, known))
     timings: dict[str, float] = {}
     for retrieval in retrievals:
         for stage, took in retrieval.timings_ms.items():
@@ -91,3 +94,7 @@ def merged(retrievals: Sequence[Retrieval], *, k: int) -> Retrieval:
         notes=tuple(dict.fromkeys(note for retrieval in retrievals for note in retrieval.notes)),
         nothing_allowed=all(retrieval.nothing_allowed for retrieval in retrievals),
     )
+
+
+def _larger(one: Hit, other: Hit) -> float | None:
+    return max((hit.relevance for hit in (one, other) if hit.relevance is not None), default=None)

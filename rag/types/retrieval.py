@@ -30,10 +30,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk with its score in [0, 1], higher is better.
+    """A chunk with its score in [0, 1], higher is better, which compares the hits of one query with each other.
 
-    ``vector_score`` is the cosine and ``keyword_score`` the BM25 score of the leg that found it, None where it did not;
-    ``rerank_score`` is the reranker's, None where none has judged it.
+    ``relevance`` compares them with those of any other: how likely the chunk bears on the query, in [0, 1], None where
+    it cannot be told. ``vector_score`` is the cosine and ``keyword_score`` the BM25 score of the leg that found it,
+    None where it did not; ``rerank_score`` is the reranker's, None where none has judged it.
     """
 
     chunk: Chunk
@@ -41,6 +42,7 @@ class Hit:
     vector_score: float | None = None
     keyword_score: float | None = None
     rerank_score: float | None = None
+    relevance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

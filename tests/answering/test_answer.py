@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -103,7 +104,7 @@ def test_an_empty_question_is_refused_before_anything_runs(question: str) -> Non
     ("settings", "retriever"),
     [
         (AnswerSettings(), CannedRetriever()),
-        (AnswerSettings(relevance_floor=0.6), CannedRetriever(whole(BOOK, score=0.5))),
+        (AnswerSettings(relevance_floor=0.6), CannedRetriever(replace(whole(BOOK), relevance=0.5))),
         (AnswerSettings(context_tokens=5), CannedRetriever(whole(BOOK))),
     ],
     ids=["no hits", "none relevant", "none fits"],

@@ -106,6 +106,19 @@ def test_search_prints_hits_with_place_and_score(rag: Run) -> None:
     assert (len(hits), hits[0]["document"], hits[0]["place"]) == (2, "whale.txt", "line 1")
 
 
+def test_a_search_shows_how_relevant_hits_are_and_leaves_out_what_is_less(rag: Run) -> None:
+    rag("ingest", "docs", "-q")
+    _, out, _ = rag("search", "krill", "-k", "9", "--json")
+    told = [json.loads(line)["relevance"] for line in out.splitlines()]
+    _, out, _ = rag("search", "krill", "-k", "9", "--json", "--min-score", str(max(told)))
+    assert [json.loads(line)["relevance"] for line in out.splitlines()] == [max(told)]
+    assert f"relevance {max(told):.2f}" in rag("search", "krill", "-k", "1")[1]
+    status, out, err = rag("search", "krill", "--min-score", "1")
+    assert (status, out) == (0, "")
+    assert "no passage is relevant enough" in err
+    assert rag("search", "krill", "--min-score", "2")[0] == 1
+
+
 def test_a_question_can_come_from_standard_input(rag: Run, tmp_path: Path) -> None:
     rag("ingest", "docs", "-q")
     done = subprocess.run(

@@ -99,6 +99,25 @@ def test_a_search_finds_the_best_chunk_first(reader: httpx2.Client) -> None:
     assert len(found["hits"]) <= 2
 
 
+def test_a_search_leaves_out_what_is_less_relevant_than_asked(reader: httpx2.Client) -> None:
+    body = {"query": "height of the Eiffel Tower", "k": 20}
+    hits = reader.post("/search", json=body).raise_for_status().json()["hits"]
+    assert max(hits, key=lambda hit: hit["relevance"])["document"] == "places/tower.txt"
+    least = sorted(hit["relevance"] for hit in hits)[-1]
+    kept = reader.post("/search", json={**body, "min_score": least}).raise_for_status().json()["hits"]
+    assert kept == [hit for hit in hits if hit["relevance"] >= least]
+    assert len(kept) < len(hits)
+    assert reader.post("/search", json={**body, "min_score": 1.5}).status_code == 400
+
+
+def test_a_question_with_a_floor_that_nothing_reaches_is_not_answered(reader: httpx2.Client) -> None:
+    body = {"question": "What is the height of the Eiffel Tower?"}
+    assert reader.post("/ask", json=body).raise_for_status().json()["answered"]
+    refused = reader.post("/ask", json={**body, "min_score": 1}).raise_for_status().json()
+    assert (refused["answered"], refused["sources"]) == (False, [])
+    assert "min_score asks for 1" in " ".join(refused["notes"])
+
+
 def test_the_sampling_parameters_and_the_history_reach_the_model(chatting: httpx2.Client, upstream: Upstream) -> None:
     sampling = {"temperature": 0.5, "top_p": 0.9, "max_tokens": 50, "presence_penalty": 1, "seed": 7, "stop": "END"}
     sampling |= {"frequency_penalty": -1, "response_format": {"type": "text"}}

@@ -35,7 +35,7 @@ def everything(collection: Collection) -> object:
         [(ids[row], cosine) for row, cosine in collection.search_vectors(QUERY, k=100)],
         [(ids[row], score) for row, score in collection.search_keywords("a zebra of b", k=100)],
         [chunk for _, chunk, _ in collection.iter_chunks()],
-        collection.cosine_floor(QUERY),
+        collection.background(QUERY),
         collection.ledger(),
         collection.config,
     )

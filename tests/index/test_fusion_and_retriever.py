@@ -182,3 +182,27 @@ async def test_the_next_best_takes_the_place_of_what_is_removed_meanwhile(
 async def test_k_below_one_is_refused(filled: Collection, k: int) -> None:
     with pytest.raises(ValueError, match="k must be"):
         await HybridRetriever(filled, LengthEmbedder()).retrieve("zebra", k=k)
+
+
+async def test_relevance_is_absolute_where_the_score_is_relative(filled: Collection) -> None:
+    retriever = HybridRetriever(filled, BlindEmbedder())
+    asked = (await retriever.retrieve("zebra", k=1)).hits[0]
+    strayed = (await retriever.retrieve("zebra harmonica", k=1)).hits[0]  # a word that no document has
+    assert asked.chunk == strayed.chunk
+    assert asked.score == strayed.score == 1.0
+    assert (asked.relevance or 0) > 0.8 > 0.5 > (strayed.relevance or 1)
+
+
+async def test_what_is_less_relevant_than_asked_is_left_out_before_the_best_are_taken(filled: Collection) -> None:
+    found = (await HybridRetriever(filled, LengthEmbedder()).retrieve("zebra lion", k=3)).hits
+    least = sorted(hit.relevance or 0.0 for hit in found)[1]
+    floored = await HybridRetriever(filled, LengthEmbedder(), min_score=least).retrieve("zebra lion", k=2)
+    assert floored.hits == tuple(hit for hit in found if (hit.relevance or 0.0) >= least)
+    assert len(floored.hits) == 2
+
+
+async def test_a_floor_that_lets_nothing_through_says_how_near_the_best_came(filled: Collection) -> None:
+    found = await HybridRetriever(filled, BlindEmbedder(), min_score=0.99).retrieve("zebra harmonica", k=2)
+    assert found.hits == ()
+    assert "the best of 1 has 0." in found.notes[0]
+    assert "min_score asks for 0.99" in found.notes[0]

@@ -11,42 +11,53 @@ import pytest
 from index.collection import Collection
 from index.library import Library
 from index.many import Found, ManyDocuments, ManyRetriever, OnceEmbedder, fuse_many
-from index.retriever import HybridRetriever
+from index.relevance import Background
+from index.retriever import Candidates, HybridRetriever
 from index.vector_store import VectorSpace
 from rag.errors import CollectionNotFoundError, DocumentNotFoundError
-from rag.types import Embeddings, Retrieval, TextKind
+from rag.types import Chunk, Embeddings, Retrieval, TextKind
 from tests.fakes import LengthEmbedder
 from tests.index.shelving import CONFIG, shelve
 
 ONE, OTHER = VectorSpace("one", 8), VectorSpace("other", 8)
 
 
+def found_in(
+    space: VectorSpace,
+    n_chunks: int,
+    vectors: dict[int, float] | None,
+    keywords: dict[int, float] | None,
+    floor: float,
+) -> Found:
+    return Found(space, n_chunks, Candidates(vectors, keywords, background=Background(mean=floor)))
+
+
 def test_cosines_of_one_model_are_compared_as_they_are() -> None:
     # Floors 0.1 (of 3 chunks) and 0.5 (of 1) are one floor of 0.2: 0.9 -> 0.875, 0.6 -> 0.5, 0.4 -> 0.25; best at 1.
-    found = [Found(ONE, 3, {7: 0.9, 8: 0.4}, None, 0.1), Found(ONE, 1, {7: 0.6}, None, 0.5)]
+    found = [found_in(ONE, 3, {7: 0.9, 8: 0.4}, None, 0.1), found_in(ONE, 1, {7: 0.6}, None, 0.5)]
     scores = fuse_many(found, vector_weight=0.7)
     assert scores == pytest.approx({(0, 7): 1.0, (1, 7): 0.5 / 0.875, (0, 8): 0.25 / 0.875})
 
 
 def test_cosines_of_different_models_are_compared_from_their_floors() -> None:
     # 0.85 of a model that never goes below 0.7 is half the way to 1, as 0.5 of one whose floor is 0.
-    found = [Found(ONE, 9, {1: 0.85}, None, 0.7), Found(OTHER, 9, {1: 0.5, 2: 1.0}, None, 0.0)]
+    found = [found_in(ONE, 9, {1: 0.85}, None, 0.7), found_in(OTHER, 9, {1: 0.5, 2: 1.0}, None, 0.0)]
     assert fuse_many(found, vector_weight=0.7) == pytest.approx({(0, 1): 0.5, (1, 1): 0.5, (1, 2): 1.0})
 
 
 def test_keywords_are_compared_as_they_are_and_weighed_as_in_one_collection() -> None:
-    found = [Found(ONE, 9, {1: 0.5}, {1: 4.0}, 0.0), Found(ONE, 9, {1: 1.0}, {2: 8.0}, 0.0)]
+    found = [found_in(ONE, 9, {1: 0.5}, {1: 4.0}, 0.0), found_in(ONE, 9, {1: 1.0}, {2: 8.0}, 0.0)]
     scores = fuse_many(found, vector_weight=0.6)
     assert scores == pytest.approx({(0, 1): 0.6 * 0.5 + 0.4 * 0.5, (1, 1): 0.6, (1, 2): 0.4})
 
 
 def test_a_collection_whose_model_cannot_read_the_question_is_judged_by_keywords_alone() -> None:
-    found = [Found(ONE, 9, {1: 0.5}, {1: 4.0}, 0.0), Found(OTHER, 9, None, {1: 8.0}, 0.0)]
+    found = [found_in(ONE, 9, {1: 0.5}, {1: 4.0}, 0.0), found_in(OTHER, 9, None, {1: 8.0}, 0.0)]
     assert fuse_many(found, vector_weight=0.6) == pytest.approx({(0, 1): 0.6 + 0.4 * 0.5, (1, 1): 1.0})
 
 
 def test_nothing_found_is_nothing() -> None:
-    assert fuse_many([Found(ONE, 0, None, None, 0.0)], vector_weight=0.7) == {}
+    assert fuse_many([found_in(ONE, 0, None, None, 0.0)], vector_weight=0.7) == {}
 
 
 class Counting(LengthEmbedder):
@@ -131,3 +142,37 @@ def test_a_model_that_cannot_read_the_question_is_noted(several: list[Collection
     retrievers = [HybridRetriever(several[0], LengthEmbedder()), HybridRetriever(several[1], Deaf())]
     found = asyncio.run(ManyRetriever(several, retrievers).retrieve("zebra", k=3))
     assert found.notes == ("by keywords alone, for its model cannot read the question: other",)
+
+
+def test_the_next_best_takes_the_place_of_what_is_removed_meanwhile(
+    several: list[Collection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = retrieve(several, LengthEmbedder(), "zebra quagga", 6).hits
+    gone = next(hit for hit in before if hit.chunk.document_id.startswith("other/"))
+    read = several[1].chunks
+
+    def removed_first(rows: Sequence[int]) -> dict[int, Chunk]:
+        monkeypatch.setattr(several[1], "chunks", read)
+        with several[1].writer("test") as writer:
+            writer.remove(gone.chunk.document_id.removeprefix("other/"))
+        return read(rows)
+
+    monkeypatch.setattr(several[1], "chunks", removed_first)
+    found = retrieve(several, LengthEmbedder(), "zebra quagga", 5)
+    assert [hit.chunk.id for hit in found.hits] == [hit.chunk.id for hit in before if hit is not gone]
+
+
+def test_relevance_is_told_by_each_collection_of_itself_and_a_floor_holds_for_all(several: list[Collection]) -> None:
+    embedder = LengthEmbedder()
+    retrievers = [HybridRetriever(one, embedder) for one in several]
+    alone = {
+        f"{one.name}/{hit.chunk.document_id}": hit.relevance
+        for one, retriever in zip(several, retrievers, strict=True)
+        for hit in asyncio.run(retriever.retrieve("quagga", k=50)).hits
+    }
+    together = asyncio.run(ManyRetriever(several, retrievers).retrieve("quagga", k=50)).hits
+    assert {hit.chunk.document_id: hit.relevance for hit in together} == alone
+    half = sorted({value or 0.0 for value in alone.values()})[1]
+    floored = asyncio.run(ManyRetriever(several, retrievers, min_score=half).retrieve("quagga", k=50)).hits
+    assert floored == tuple(hit for hit in together if (hit.relevance or 0.0) >= half)
+    assert 0 < len(floored) < len(together)

@@ -153,7 +153,7 @@ def test_threads_may_search_while_another_writes(library: Library, collection: C
                 for name in names(collection, "zebra"):
                     assert name.startswith("doc")
                 collection.search_vectors(ANY, k=20)
-                collection.cosine_floor(ANY)
+                collection.background(ANY)
         except BaseException as error:
             failures.append(error)
 
