@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -223,13 +223,23 @@ class FillingShelf(Shelf):
         name = self.collection(name).name
         return self.changes.start(name, lambda told, stop: self.change_model(name, on_progress=told, stop=stop))
 
-    async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> list[FileResult]:
-        """Store a file in place of one of its name and ingest it: one result, or one for each file of an archive."""
+    async def upload(
+        self,
+        filename: str,
+        data: bytes,
+        *,
+        collection: str | None = None,
+        attributes: Mapping[str, object] | None = None,
+    ) -> list[FileResult]:
+        """Store a file in place of one of its name and ingest it: one result, or one for each file of an archive.
+
+        ``attributes`` are for all of it; None leaves those that a file of this name was given before.
+        """
         from ingest.roots import is_under
         from ingest.uploads import save_upload, upload_id
 
         opened = await self._writable(collection or self.settings.collection)
-        path = await asyncio.to_thread(save_upload, self.library.uploads(opened.name), filename, data)
+        path = await asyncio.to_thread(save_upload, self.library.uploads(opened.name), filename, data, attributes)
         spending = await self._spending(opened.name)
         report = await self._ingest(path.parent, opened, spending, lambda progress: None, alone=True)
         own_id = upload_id(opened, path.name, uploads=path.parent, library=self.library.folder)

@@ -23,6 +23,7 @@ SIDECAR = ".meta.json"
 """What the name of a sidecar ends in, after the whole name of its file: ``report.pdf.meta.json``."""
 
 _MAX_BYTES = 64 * 1024
+_MAX_FRONT_MATTER = 16 * 1024  # characters: some 0.2 s of YAML in the worst case, and it is read in the parent
 _NO_LABELS: Mapping[str, Attribute] = {ACCESS: ()}
 _FRONT_MATTER = re.compile(r"---[ ]*\n(.*?)^(?:---|\.\.\.)[ ]*$", re.DOTALL | re.MULTILINE)
 _PART = re.compile(r"\{(\w+)(?::(text|int|float|bool|date))?\}|(\*\*/|\*\*|\*|\?|[^{}*?])", re.DOTALL)
@@ -129,9 +130,9 @@ def front_matter(text: str, *, path: str) -> Found:
 
     Texts, numbers, true, false, dates and flat lists of these are taken, as YAML 1.2 reads them: ``no`` is a word.
     """
-    match = _FRONT_MATTER.match(text[:_MAX_BYTES])
+    match = _FRONT_MATTER.match(text[:_MAX_FRONT_MATTER])
     if match is None:
-        if text.startswith("---\n") and re.search(r"^\s*access\s*:", text[:_MAX_BYTES], re.MULTILINE):
+        if text.startswith("---\n") and re.search(r"^\s*access\s*:", text[:_MAX_FRONT_MATTER], re.MULTILINE):
             return dict(_NO_LABELS), [f"the front matter of {path!r} has no end; its attributes were not read"]
         return {}, []
     try:
@@ -206,7 +207,7 @@ def attributes_of_file(
 ) -> tuple[dict[str, Attributes], list[str]]:
     """Return what rules and sidecar say of a file, by source, and what is wrong with it; without reading the file.
 
-    ``path`` is where the file lies, None where it cannot have a sidecar: in an archive, or on the web.
+    ``path`` is where the file lies, or the archive that it is in, whose sidecar is for all in it; None on the web.
     """
     by_rule, problems = rules.attributes(document_id)
     beside: dict[str, Attribute] = {}

@@ -127,8 +127,7 @@ class Survey:
         return {**beside, "front_matter": inside}, [*problems, *more]
 
     def _beside(self, file: Found) -> tuple[dict[str, Attributes], list[str]]:
-        is_alone = file.member or self._scope.is_url
-        return attributes_of_file(self._rules, file.id, None if is_alone else file.path)
+        return attributes_of_file(self._rules, file.id, None if self._scope.is_url else file.path)
 
     def _describe_again(self, plan: Plan, within: Sequence[str] | None) -> dict[str, Sequence[str]]:
         """Bring the attributes of files that need no reading in step with rules and sidecars; return their problems."""
@@ -139,11 +138,10 @@ class Survey:
             given[path], problems[path] = self._beside(file)
         if isinstance(self._scope.root, Path):  # a look at a sidecar alone: its file is not among those seen
             sidecars = [path for path in (*self._tally.files, *plan.remove) if within and described_by(path)]
-            for path in sidecars:
-                described = described_by(path) or ""
-                if described not in given and self._collection.document_ids(within=[described]):
-                    place = self._scope.root / described.removeprefix(self._prefix)
-                    given[described], problems[described] = attributes_of_file(self._rules, described, place)
+            for described in (described_by(path) or "" for path in sidecars):
+                place = self._scope.root / described.removeprefix(self._prefix)
+                for path in self._collection.document_ids(within=[described]) - given.keys():  # of an archive, many
+                    given[path], problems[path] = attributes_of_file(self._rules, path, place)
         changed = self._writer.set_attributes(given)
         if changed:
             self._tally.notes += (f"the attributes of {len(changed):,} documents changed; nothing was read for it",)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 
 from index.collection import Collection
 from index.files import write_whole
+from ingest.attributes import SIDECAR
 from ingest.roots import folder_of, is_under
-from rag.errors import DocumentReadError
+from rag.attributes import checked_attributes
+from rag.errors import DocumentReadError, FilterError
 
 __all__ = ["remove_document", "safe_name", "save_upload", "upload_id"]
 
@@ -37,10 +41,19 @@ def safe_name(filename: str) -> str:
     return kept
 
 
-def save_upload(folder: Path, filename: str, data: bytes) -> Path:
-    """Write an uploaded file, whole or not at all, over one of the same name; return its path."""
+def save_upload(folder: Path, filename: str, data: bytes, attributes: Mapping[str, object] | None = None) -> Path:
+    """Write an uploaded file, whole or not at all, over one of the same name; return its path.
+
+    ``attributes`` are written first, as its sidecar, so that no moment knows it without its access labels; None leaves
+    those of the file before. Raises FilterError where one cannot be used, and then nothing is written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / safe_name(filename)
+    if attributes is not None:
+        usable, problems = checked_attributes(dict(attributes.items()), where=repr(filename))
+        if problems:
+            raise FilterError(f"{problems[0]}; nothing was stored")
+        write_whole(path.with_name(path.name + SIDECAR), json.dumps(usable, ensure_ascii=False).encode())
     write_whole(path, data)
     return path
 
@@ -66,6 +79,7 @@ def remove_document(collection: Collection, document_id: str, *, uploads: Path, 
             parts = [path for path, entry in ledger.items() if is_under(path, document_id)]
             if parts and all(folder_of(ledger[path].root, library=library) == place for path in parts):
                 (uploads / filename).unlink(missing_ok=True)
+                (uploads / f"{filename}{SIDECAR}").unlink(missing_ok=True)
                 for path in parts:
                     writer.forget(path)
                 return ""

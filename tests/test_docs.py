@@ -371,8 +371,9 @@ def curl(client: TestClient, line: str) -> Any:
             case "-d":
                 body = next(rest).encode()
             case "-F":
-                field, _, path = next(rest).partition("=@")
-                files.append((field, (path, Path(path).read_bytes())))
+                field, _, given = next(rest).partition("=")
+                path = given.removeprefix("@")
+                files.append((field, (path, Path(path).read_bytes()) if given[:1] == "@" else (None, given.encode())))
             case "-o":
                 output = next(rest)
             case "-N":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, UploadFile
+from fastapi import APIRouter, Depends, Form, Query, UploadFile
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
@@ -51,20 +52,23 @@ def list_documents(
 
 @router.post("", response_model=schemas.UploadReply, dependencies=[Depends(needs_multipart)])
 async def upload_documents(
-    name: schemas.CollectionName, files: list[UploadFile], footnote: CurrentFootnote
+    name: schemas.CollectionName,
+    files: list[UploadFile],
+    footnote: CurrentFootnote,
+    attributes: Annotated[str, Form(description='a JSON object: attributes of these files, {"year": 2024} say')] = "",
 ) -> Response:
     """Store files in the collection's own folder and read them in; each has a state of its own in the reply.
 
     An archive has one for each file in it. A file of the same name is replaced. The whole request may be as large as
     `server.max_upload_mb`.
     """
-    names = _safe_names(files)
+    names, given = _safe_names(files), _given(attributes)
     if name != footnote.settings.collection:  # the default one is made by its first upload, others are asked for
         await asyncio.to_thread(footnote.status, name)
     results: list[dict[str, Any]] = []
     for safe, file in zip(names, files, strict=True):
         try:
-            found = await footnote.upload(safe, await file.read(), collection=name)
+            found = await footnote.upload(safe, await file.read(), collection=name, attributes=given)
         except RagError as error:
             if not results:
                 raise
@@ -79,7 +83,8 @@ def show_document(
 ) -> Response:
     """Show a document: its pages and headings, and with `start` and `end` its exact text, to check a citation."""
     document = footnote.document(document_id, collection=name)
-    return JSONReply(_document_json(document, _span(document, start, end)))
+    attributes = footnote.attributes([document_id], collection=name).get(document_id, {})
+    return JSONReply({**_document_json(document, _span(document, start, end)), "attributes": dict(attributes)})
 
 
 @router.patch("/{document_id:path}", response_model=schemas.DocumentAttributes, dependencies=[Depends(needs_json)])
@@ -109,6 +114,18 @@ def _safe_names(files: list[UploadFile]) -> list[str]:
             raise _bad(("body", "files", place), f"a second file is named {safe!r}; send it in another request")
         names.append(safe)
     return names
+
+
+def _given(attributes: str) -> dict[str, Any] | None:
+    if not attributes:
+        return None
+    try:
+        found = json.loads(attributes)
+    except ValueError as error:
+        raise _bad(("body", "attributes"), f"it is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise _bad(("body", "attributes"), "it must be a JSON object")
+    return found
 
 
 def _span(document: Document, start: int | None, end: int | None) -> tuple[int, int] | None:

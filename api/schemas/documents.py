@@ -104,6 +104,7 @@ class DocumentText(Reply):
     n_characters: int
     pages: list[PageSpan]
     headings: list[HeadingLine]
+    attributes: dict[str, Any]
     metadata: dict[str, str]
     warnings: list[str]
     start: int | None

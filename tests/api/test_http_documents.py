@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
 import zipfile
 from pathlib import Path
@@ -138,6 +139,52 @@ def test_an_upload_of_the_same_name_replaces_the_document(client: httpx2.Client)
     assert "1938" in text
 
 
+def test_attributes_come_with_an_upload_stay_with_its_next_version_and_go_with_it(client: httpx2.Client) -> None:
+    def sent(text: str, **fields: str) -> str:
+        reply = client.post(DOCUMENTS_PATH, files=[("files", ("terms.md", text.encode()))], data=fields)
+        (file,) = reply.raise_for_status().json()["files"]
+        return str(file["path"])
+
+    def attributes(path: str) -> dict[str, object]:
+        found = client.get(f"{DOCUMENTS_PATH}/{path}").raise_for_status().json()["attributes"]
+        assert isinstance(found, dict)
+        return found
+
+    path = sent("The term of notice is a month.", attributes='{"year": 2024, "access": ["hr"]}')
+    assert attributes(path) == {"year": 2024, "access": ["hr"]}
+    assert sent("The term of notice is two months.") == path
+    assert attributes(path) == {"year": 2024, "access": ["hr"]}
+    assert sent("The term of notice is two months.", attributes='{"year": 2025}') == path
+    assert attributes(path) == {"year": 2025}
+    assert client.delete(f"{DOCUMENTS_PATH}/{path}").status_code == 200
+    assert attributes(sent("The term of notice is three months.")) == {}
+
+
+def test_attributes_of_an_archive_are_those_of_all_files_in_it(client: httpx2.Client) -> None:
+    sent = {"files": ("box.zip", zipped(a="One text.", b="Another text."))}
+    for given in ({"access": ["hr"]}, {"access": ["board"], "year": 2024}):
+        reply = client.post(DOCUMENTS_PATH, files=sent, data={"attributes": json.dumps(given)})
+        for file in reply.raise_for_status().json()["files"]:
+            assert client.get(f"{DOCUMENTS_PATH}/{file['path']}").json()["attributes"] == given
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{", "no JSON"),
+        ("[1]", "JSON object"),
+        ('{"year": {"from": 1}}', "attribute 'year'"),
+        ('{"access": 7}', "label"),
+    ],
+)
+def test_attributes_that_cannot_be_used_leave_nothing_behind(client: httpx2.Client, written: str, said: str) -> None:
+    before = client.get(DOCUMENTS_PATH).json()["total"]
+    reply = client.post(DOCUMENTS_PATH, files={"files": ("a.md", b"Text.")}, data={"attributes": written})
+    assert reply.status_code == 400
+    assert said in reply.json()["error"]["message"]
+    assert client.get(DOCUMENTS_PATH).json()["total"] == before
+
+
 def zipped(**texts: str) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -222,7 +269,7 @@ class FullDisk:
     def __init__(self) -> None:
         self.stored: list[str] = []
 
-    async def upload(self, filename: str, data: bytes, *, collection: str | None = None) -> list[FileResult]:
+    async def upload(self, filename: str, data: bytes, **options: object) -> list[FileResult]:
         if self.stored:
             raise CollectionError("the disk is full; free some space")
         self.stored.append(filename)
