@@ -13,9 +13,11 @@ from starlette.exceptions import HTTPException
 from api import schemas
 from api.edge import Edge, JSONReply, error_response
 from api.errors import error_reply, reply_for_status
+from api.event_schemas import add_event_schemas
 from api.footnote import Footnote
 from api.keys import ReaderKeys
-from api.routes import answers, collections, documents, remodelling, service, shelving, sources, urls
+from api.live_answers import LiveAnswers
+from api.routes import answers, collections, documents, following, remodelling, service, shelving, sources, urls
 from rag.errors import RagError
 
 __all__ = ["create_app"]
@@ -40,9 +42,13 @@ def create_app(footnote: Footnote, *, heartbeat_s: float = 10.0) -> FastAPI:
     ``heartbeat_s`` is how long an event stream may be silent before a comment is sent to keep it open.
     """
 
+    options = footnote.settings.server
+    live = LiveAnswers(resume_s=options.resume_s, max_bytes=options.resume_mb * 1024 * 1024)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        await live.aclose()
         await footnote.aclose()
 
     app = FastAPI(
@@ -62,10 +68,12 @@ def create_app(footnote: Footnote, *, heartbeat_s: float = 10.0) -> FastAPI:
         },
     )
     app.state.footnote = footnote
+    app.state.live = live
     app.state.heartbeat_s = heartbeat_s
     app.add_middleware(Edge, server=footnote.settings.server, keys=ReaderKeys(footnote.settings.library))
-    for part in (answers, collections, shelving, remodelling, sources, documents, urls, service):
+    for part in (answers, following, collections, shelving, remodelling, sources, documents, urls, service):
         app.include_router(part.router)
+    add_event_schemas(app)
     return app
 
 

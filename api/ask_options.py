@@ -16,7 +16,8 @@ class AskOptions(TypedDict, total=False):
 
     ``collection`` or several ``collections`` are searched, of which ``filter`` leaves some documents. ``history`` is
     the conversation so far, oldest turn first. ``k`` hits are answered from, each of a relevance of at least
-    ``min_score``. ``generation`` replaces the parameters of the chat completion.
+    ``min_score``. ``generation`` replaces the parameters of the chat completion. ``answer_id`` is the id of
+    the answer, which otherwise is made.
     """
 
     collection: str | None
@@ -26,3 +27,4 @@ class AskOptions(TypedDict, total=False):
     min_score: float | None
     generation: GenerationSettings | None
     filter: FilterLike | None
+    answer_id: str

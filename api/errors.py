@@ -40,6 +40,8 @@ TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.DocumentReadError: ErrorRow(422, _REQUEST, "document_unreadable"),
     errors.CollectionNotFoundError: ErrorRow(404, _REQUEST, "collection_not_found"),
     errors.DocumentNotFoundError: ErrorRow(404, _REQUEST, "document_not_found"),
+    errors.AnswerNotFoundError: ErrorRow(404, _REQUEST, "answer_not_found"),
+    errors.AnswerEventsGoneError: ErrorRow(410, _REQUEST, "answer_events_gone"),
     errors.CollectionExistsError: ErrorRow(409, _REQUEST, "collection_exists"),
     errors.CollectionLockedError: ErrorRow(409, _REQUEST, "collection_locked", retry_after_s=5),
     errors.IndexMismatchError: ErrorRow(409, _REQUEST, "index_mismatch"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from api.errors import error_reply
@@ -32,7 +32,7 @@ __all__ = [
     "hit_json",
     "json_bytes",
     "retrieval_json",
-    "server_sent_event",
+    "usage_json",
 ]
 
 JSON = dict[str, Any]
@@ -62,12 +62,6 @@ def error_json(error: Exception) -> JSON:
     return {"type": "error", **error_reply(error).body}
 
 
-def server_sent_event(data: Mapping[str, Any], *, number: int) -> bytes:
-    """Return one server-sent event, named by the data's ``type``; ``number`` counts the events of a stream from 0."""
-    content = json_bytes({**data, "sequence_number": number})
-    return f"id: {number}\nevent: {data['type']}\ndata: ".encode() + content + b"\n\n"
-
-
 def json_bytes(value: Any) -> bytes:
     """Return a value as JSON in UTF-8, on one line."""
     content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -89,7 +83,7 @@ def answer_json(answer: Answer) -> JSON:
         "sources": [_source_json(source) for source in answer.sources],
         "model": answer.model,
         "finish_reason": answer.finish_reason,
-        "usage": _usage_json(answer.usage),
+        "usage": usage_json(answer.usage),
         "timings_ms": dict(answer.timings_ms),
         "moderation": [_verdict_json(verdict) for verdict in answer.moderation],
         "notes": list(answer.notes),
@@ -152,7 +146,7 @@ def _source_json(source: Source) -> JSON:
     }
 
 
-def _usage_json(usage: Usage) -> JSON:
+def usage_json(usage: Usage) -> JSON:
     return dataclasses.asdict(usage)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Unpack
 
 from api.ask_options import AskOptions
@@ -82,6 +83,8 @@ class Footnote(FillingShelf):
         )
         async with aclosing(events):
             async for event in events:
+                if isinstance(event, Answer) and "answer_id" in options:
+                    event = replace(event, id=options["answer_id"])
                 yield event
 
     async def ask(self, question: str, **options: Unpack[AskOptions]) -> Answer:

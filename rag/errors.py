@@ -8,6 +8,8 @@ from __future__ import annotations
 
 __all__ = [
     "AccessDeniedError",
+    "AnswerEventsGoneError",
+    "AnswerNotFoundError",
     "AuthenticationError",
     "CollectionError",
     "CollectionExistsError",
@@ -50,6 +52,14 @@ class ConfigError(RagError):
 
 class QuestionError(RagError):
     """A question cannot be asked: it is empty, say."""
+
+
+class AnswerNotFoundError(RagError):
+    """No answer has this id, or none that is kept still."""
+
+
+class AnswerEventsGoneError(RagError):
+    """Some of the events that were asked for are no longer kept."""
 
 
 class FilterError(RagError):

@@ -334,10 +334,12 @@ def test_a_python_example_runs(block: Block, fresh_folder: Path, capsys: pytest.
 def client(ingested: Path, fresh_folder: Path) -> Iterator[TestClient]:
     """A client of the service over the documents, called as the examples call it."""
     shutil.copytree(ingested / ".footnote", fresh_folder / ".footnote")
-    with TestClient(create_app(Footnote.open()), base_url="http://127.0.0.1:8000") as client:
+    with TestClient(create_app(Footnote.open(server__resume_s=60)), base_url="http://127.0.0.1:8000") as client:
         yield client
 
 
+EXAMPLE_ID = "answer-751494285b8a4360ba6f705a0adae519"
+"""In the examples the answer that was asked for last."""
 CURLS = {name: [line for _, line in shell_lines(of=(name,)) if line.startswith("curl")] for name in NAMES}
 
 
@@ -348,12 +350,15 @@ def test_the_curl_examples_of_a_page_succeed_one_after_another(
     for file in ("notes.md", "report.txt"):
         (fresh_folder / file).write_text("The report says that it rained.\n", encoding="utf-8")
     (fresh_folder / "manual.pdf").write_bytes(pdf_bytes([["The warranty lasts 24 months."]]))
+    answer_id = ""
     for line in CURLS[name]:
         # A page is not fetched from there: this machine is refused, which is an answer, too.
-        reply = curl(client, line.replace("https://example.org", "http://127.0.0.1"))
+        line = line.replace("https://example.org", "http://127.0.0.1")
+        reply = curl(client, line.replace(EXAMPLE_ID, answer_id))
+        answer_id = reply.headers.get("x-answer-id", answer_id)
         assert reply.is_success, f"{line}: {reply.text}"
         if '"stream": true' in line:
-            assert re.findall(r"^event: (\w+)", reply.text, re.MULTILINE)[-1] == "answer"
+            assert re.findall(r"^event: (\w+)", reply.text, re.MULTILINE)[-1] == "done"
 
 
 def curl(client: TestClient, line: str) -> Any:
@@ -399,7 +404,7 @@ def test_every_route_has_a_curl_example(client: TestClient) -> None:
             (
                 method,
                 re.sub(
-                    r"(?<=/collections/)[^/]+|(?<=/documents/).+?(?=/pages/|$)|(?<=/pages/)\d+|(?<=/source/).+|(?<=/snapshots/)(?!prune)[^/]+",
+                    r"(?<=/collections/)[^/]+|(?<=/documents/).+?(?=/pages/|$)|(?<=/pages/)\d+|(?<=/source/).+|(?<=/snapshots/)(?!prune)[^/]+|(?<=/answers/)[^/]+",
                     "{}",
                     match[1],
                 ),
@@ -453,7 +458,8 @@ def test_the_events_of_a_stream_are_in_the_table(client: TestClient) -> None:
     listed = set(re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", page("docs/http.md"), re.MULTILINE))
     (line,) = [line for line in CURLS["docs/http.md"] if '"stream": true' in line]
     assert set(re.findall(r"^event: (\w+)", curl(client, line).text, re.MULTILINE)) <= listed
-    assert {"retrieved", "moderated", "delta", "citation", "answer", "error"} <= listed
+    known = get_args(get_args(schemas.StreamEvent.model_fields["root"].annotation)[0])
+    assert {get_args(kind.model_fields["type"].annotation)[0] for kind in known} <= listed
 
 
 # --- the demo's output

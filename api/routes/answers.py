@@ -10,39 +10,34 @@ from starlette.responses import Response
 from api import schemas
 from api.edge import JSONReply
 from api.events import answer_json, retrieval_json
+from api.live_answers import new_answer_id
 from api.routes.current import SeenFootnote, needs_json
 from api.routes.disconnect import unless_disconnected
-from api.routes.event_stream import EventStream
+from api.routes.event_stream import EVENT_STREAM, EventStream
+from api.routes.following import CurrentAnswers, owner_of
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["answers"], dependencies=[Depends(needs_json)])
 
-_STREAM_EXAMPLE = """id: 0
-event: retrieved
-data: {"type":"retrieved","sources":[],"sequence_number":0}
-
-id: 1
-event: delta
-data: {"type":"delta","text":"On 20 July 1969","sequence_number":1}
-"""
-
 
 @router.post(
     "/ask",
     response_model=schemas.Answer,
-    responses={200: {"content": {"text/event-stream": {"example": _STREAM_EXAMPLE}}}},
+    responses={200: EVENT_STREAM},
 )
-async def ask(body: schemas.AskRequest, request: Request, footnote: SeenFootnote) -> Response:
+async def ask(body: schemas.AskRequest, request: Request, footnote: SeenFootnote, live: CurrentAnswers) -> Response:
     """Answer a question from the documents, with citations.
 
-    With `stream: true`, or `Accept: text/event-stream`, the reply is server-sent events: `retrieved`, `moderated`,
-    `delta`, `citation`, and last `answer` (the whole answer) or `error`. Their `sequence_number` counts from 0.
+    With `stream: true`, or `Accept: text/event-stream`, the reply is server-sent events, from `started` to `done` or
+    `error`; see `StreamEvent`. Their `sequence_number` counts from 0.
     """
     options = body.options(footnote.settings.answer)
     if body.stream or _accepts_events(request):
+        options["answer_id"] = new_answer_id()
         events = footnote.stream(body.question, **options)
-        return EventStream(events, heartbeat_s=request.app.state.heartbeat_s)
+        reader = live.begin(options["answer_id"], events, owner=owner_of(request))
+        return EventStream(reader, heartbeat_s=request.app.state.heartbeat_s)
     asking = footnote.ask(body.question, **options)
     return JSONReply(answer_json(await unless_disconnected(request.receive, asking)))
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-__all__ = ["unless_disconnected"]
+__all__ = ["departure", "unless_disconnected"]
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) ->
     The request's body must have been read. The work is cancelled, and waited for, also when this call is cancelled.
     """
     working = asyncio.create_task(work)
-    watching = asyncio.create_task(_departure(receive))
+    watching = asyncio.create_task(departure(receive))
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -32,6 +32,7 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) ->
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def _departure(receive: Receive) -> None:
+async def departure(receive: Receive) -> None:
+    """Return when the client has gone. The request's body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -3,90 +3,84 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.events import HEARTBEAT, error_json, event_json, server_sent_event
-from api.routes.disconnect import unless_disconnected
-from rag.errors import RagError
-from rag.types import AnswerEvent
+from api.events import HEARTBEAT
+from api.live_answers import Reader
+from api.routes.disconnect import departure
 
-__all__ = ["EventStream"]
+__all__ = ["EVENT_STREAM", "EventStream"]
 
-logger = logging.getLogger("footnote.http")
+_EXAMPLE = """id: 0
+event: started
+data: {"type":"started","id":"answer-5f0c","created":1790000000,"resume_s":0.0,"sequence_number":0}
+
+id: 1
+event: delta
+data: {"type":"delta","text":"On 20 July 1969","sequence_number":1}
+"""
+_SCHEMA = {"$ref": "#/components/schemas/StreamEvent"}
+EVENT_STREAM: dict[str, Any] = {
+    "description": "The answer, or with `text/event-stream` its events as they come; `x-answer-id` names it",
+    "content": {"text/event-stream": {"schema": _SCHEMA, "example": _EXAMPLE}},
+}
+"""What the documentation says of a reply that is an event stream."""
 
 
 class EventStream(Response):
-    """Sends events as they come, and a comment whenever none came for ``heartbeat_s``.
+    """Sends what a reader of an answer gets, and a comment whenever that was nothing for ``heartbeat_s``.
 
     The status is sent with the first event or heartbeat, so that what fails before is an ordinary error reply; what
-    fails after is an ``error`` event. When the client leaves, the iterator is closed, and so the upstream call.
+    fails after is an ``error`` event. When the client leaves, so does its reader.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[AnswerEvent], *, heartbeat_s: float) -> None:
+    def __init__(self, reader: Reader, *, heartbeat_s: float) -> None:
         # no-transform and x-accel-buffering: proxies that compress or collect would hold the events back
-        super().__init__(headers={"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"})
+        headers = {
+            "cache-control": "no-cache, no-transform",
+            "x-accel-buffering": "no",
+            "x-answer-id": reader.answer.id,
+        }
+        super().__init__(headers=headers)
         del self.headers["content-length"]
-        self._events = events
+        self._reader = reader
         self._heartbeat_s = heartbeat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await unless_disconnected(receive, self._send_all(_Sender(send, self)))
-
-    async def _send_all(self, sender: _Sender) -> None:
-        # subtle: one task walks the iterator from start to end, as its timeouts and task groups belong to a task
-        beating = asyncio.create_task(self._beat(sender))
+        reader = self._reader
+        watching = asyncio.create_task(self._watch(receive))
+        beating = asyncio.get_running_loop().call_later(self._heartbeat_s, self._beat)
+        self._beating = beating
         try:
-            async with contextlib.aclosing(self._events) as events:  # type: ignore[type-var]
-                async for event in events:
-                    await sender.event(event_json(event))
-        except ClientDisconnect:
-            raise
-        except Exception as error:
-            if not sender.started:
-                raise
-            if not isinstance(error, RagError):
-                logger.exception("an answer failed in mid-stream")
-            await sender.event(error_json(error))
+            await self._send_all(send)
         finally:
-            beating.cancel()
-        await sender.end()
+            self._beating.cancel()
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await reader.leave()
+        if reader.is_gone:
+            raise ClientDisconnect
 
-    async def _beat(self, sender: _Sender) -> None:
-        while True:
-            before = sender.n_events
-            await asyncio.sleep(self._heartbeat_s)
-            if sender.n_events == before:
-                await sender.write(HEARTBEAT)
+    async def _send_all(self, send: Send) -> None:
+        is_started = False
+        while (data := await self._reader.next(heartbeat=HEARTBEAT)) is not None:
+            if not is_started:
+                is_started = True
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        if not self._reader.is_gone:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    async def _watch(self, receive: Receive) -> None:
+        await departure(receive)
+        self._reader.go()
 
-class _Sender:
-    def __init__(self, send: Send, response: Response) -> None:
-        self._send = send
-        self._response = response
-        self._writing = asyncio.Lock()  # the heartbeat must not come between status and first event
-        self.started = False
-        self.n_events = 0
-
-    async def event(self, data: Mapping[str, Any]) -> None:
-        number, self.n_events = self.n_events, self.n_events + 1
-        await self.write(server_sent_event(data, number=number))
-
-    async def write(self, data: bytes) -> None:
-        async with self._writing:
-            if not self.started:
-                self.started = True
-                headers = self._response.raw_headers
-                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+    def _beat(self) -> None:
+        self._reader.beat()
+        self._beating = asyncio.get_running_loop().call_later(self._heartbeat_s, self._beat)

@@ -178,3 +178,11 @@ class ServerOptions:
     """clients must send it as a bearer token"""
     max_upload_mb: int = 200
     """larger uploads are refused"""
+    resume_s: float = 0.0
+    """seconds that an answer goes on without a reader, and its events are kept after its end, for who comes back"""
+    resume_mb: int = 64
+    """megabytes of events that are kept for that, of all answers together"""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.resume_s <= 86_400, "resume_s", self.resume_s, "a number from 0 to 86400")
+        require(self.resume_mb >= 1, "resume_mb", self.resume_mb, "a whole number from 1")

@@ -126,6 +126,8 @@ def test_a_document_that_is_not_open_is_as_one_that_is_not_there(
 OPEN = {
     ("POST", "/ask"),
     ("POST", "/search"),
+    ("GET", "/answers/{answer_id}/events"),  # of answers that were asked for with the same key
+    ("POST", "/answers/{answer_id}/cancel"),
     ("GET", "/health"),
     ("GET", "/collections"),
     ("GET", "/collections/{name}"),
@@ -134,6 +136,19 @@ OPEN = {
     ("GET", "/collections/{name}/documents/{document_id}/pages/{page}.png"),
     ("GET", "/collections/{name}/source/{document_id}"),
 }
+
+
+def test_an_answer_is_followed_and_cancelled_only_with_the_key_it_was_asked_with(
+    service: Service, labelled: Path, keys: dict[str, str]
+) -> None:
+    client = service(labelled, server__api_key="owner's", server__resume_s=60)
+    body = {"question": "What is the salary?", "stream": True}
+    answer_id = client.post("/ask", json=body, headers=bearer(keys["hr"])).headers["x-answer-id"]
+    events, cancel = f"/answers/{answer_id}/events", f"/answers/{answer_id}/cancel"
+    assert client.get(events, headers=bearer(keys["hr"])).status_code == 200
+    for key in (keys["board"], "owner's"):
+        assert client.get(events, headers=bearer(key)).status_code == 404
+        assert client.post(cancel, headers=bearer(key)).status_code == 404
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(set(all_routes()) - OPEN))

@@ -180,21 +180,24 @@ def test_a_model_that_says_nothing_is_a_504(service: Service, upstream: Upstream
 def test_a_stream_brings_sources_text_citations_and_last_the_whole_answer(chatting: httpx2.Client) -> None:
     events = ask_for_events(chatting)
     kinds = [event["type"] for event in events]
-    assert kinds[0] == "retrieved"
-    assert kinds[-1] == "answer"
+    assert kinds[:2] == ["started", "retrieved"]
+    assert kinds[-3:] == ["usage", "answer", "done"]
     assert {"delta", "citation"} <= set(kinds)
+    for event in events:
+        schemas.StreamEvent.model_validate(event)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
-    answer = events[-1]["answer"]
-    schemas.Answer.model_validate(answer)
+    answer = events[-2]["answer"]
+    assert (events[0]["id"], events[-3]["usage"]) == (answer["id"], answer["usage"])
+    assert (events[-1]["outcome"], events[-1]["timings_ms"]) == ("answered", answer["timings_ms"])
     assert "".join(event["text"] for event in events if event["type"] == "delta") == answer["text"]
     assert [event["citation"] for event in events if event["type"] == "citation"] == answer["citations"]
-    assert events[0]["sources"] == answer["sources"]
+    assert events[1]["sources"] == answer["sources"]
 
 
 def test_the_accept_header_asks_for_a_stream_too(reader: httpx2.Client) -> None:
     headers = {"accept": "application/json;q=0.1, Text/Event-Stream"}
     reply = reader.post("/ask", json={"question": QUESTION}, headers=headers)
-    assert list(events_of(reply.iter_lines()))[-1]["type"] == "answer"
+    assert list(events_of(reply.iter_lines()))[-1]["type"] == "done"
 
 
 def test_a_flagged_question_is_told_in_the_stream(service: Service, upstream: Upstream) -> None:
@@ -204,7 +207,8 @@ def test_a_flagged_question_is_told_in_the_stream(service: Service, upstream: Up
     moderated = next(event for event in events if event["type"] == "moderated")
     assert (moderated["target"], moderated["blocked"]) == ("question", True)
     assert moderated["verdict"]["categories"] == ["violence"]
-    assert events[-1]["answer"]["refusal"] == "moderation"
+    assert events[-2]["answer"]["refusal"] == "moderation"
+    assert (events[-1]["outcome"], events[-1]["refusal"]) == ("refused", "moderation")
 
 
 def test_text_arrives_while_the_model_is_still_writing(chatting: httpx2.Client, upstream: Upstream) -> None:
@@ -228,7 +232,7 @@ def test_a_quiet_stream_is_kept_open_by_comments(service: Service, upstream: Ups
     upstream.script("chat", Fault(delay_s=0.5))
     events = ask_for_events(service(heartbeat_s=0.1, **chat_settings(upstream)))
     assert [event["type"] for event in events].count("") >= 3
-    assert events[-1]["type"] == "answer"
+    assert events[-1]["type"] == "done"
 
 
 # --- clients that leave ----------------------------------------------------------------------------------------------
@@ -238,7 +242,7 @@ def test_a_client_that_leaves_a_stream_stops_the_model(chatting: httpx2.Client, 
     upstream.script("chat", Fault(hang_after=3))
     with chatting.stream("POST", "/ask", json={"question": QUESTION, "stream": True}) as reply:
         events = events_of(reply.iter_lines())  # held: dropping it would close the reply
-        assert next(events)["type"] == "retrieved"
+        assert [next(events)["type"], next(events)["type"]] == ["started", "retrieved"]
         assert upstream.wait_until(lambda: upstream.in_flight == 1)
         assert upstream.disconnects == 0
     assert upstream.wait_until(lambda: upstream.disconnects == 1)
