@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
+from rag.answering.delivery import Unsupported
 from rag.filter_text import FilterLike
 from rag.types import GenerationSettings, Turn
 
@@ -16,8 +17,8 @@ class AskOptions(TypedDict, total=False):
 
     ``collection`` or several ``collections`` are searched, of which ``filter`` leaves some documents. ``history`` is
     the conversation so far, oldest turn first. ``k`` hits are answered from, each of a relevance of at least
-    ``min_score``. ``generation`` replaces the parameters of the chat completion. ``answer_id`` is the id of
-    the answer, which otherwise is made.
+    ``min_score``. ``generation`` replaces the parameters of the chat completion. ``unsupported`` says what is done
+    about statements that their sources do not bear out. ``answer_id`` is the id of the answer, which otherwise is made.
     """
 
     collection: str | None
@@ -28,3 +29,4 @@ class AskOptions(TypedDict, total=False):
     generation: GenerationSettings | None
     filter: FilterLike | None
     answer_id: str
+    unsupported: Unsupported | None

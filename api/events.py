@@ -19,6 +19,7 @@ from rag.types import (
     Retrieval,
     Retrieved,
     Source,
+    Statement,
     TextDelta,
     Usage,
 )
@@ -42,7 +43,7 @@ HEARTBEAT = b": still working\n\n"
 
 
 def event_json(event: AnswerEvent) -> JSON:
-    """Return an event with its ``type``: retrieved, moderated, delta, citation or answer (the last one)."""
+    """Return an event with its ``type``: retrieved, moderated, delta, citation, statement or answer (the last)."""
     match event:
         case Retrieved():
             return {"type": "retrieved", "sources": [_source_json(source) for source in event.sources]}
@@ -53,6 +54,8 @@ def event_json(event: AnswerEvent) -> JSON:
             return {"type": "delta", "text": event.text}
         case Citation():
             return {"type": "citation", "citation": citation_json(event)}
+        case Statement():
+            return {"type": "statement", "statement": dataclasses.asdict(event)}
         case Answer():
             return {"type": "answer", "answer": answer_json(event)}
 
@@ -87,6 +90,7 @@ def answer_json(answer: Answer) -> JSON:
         "timings_ms": dict(answer.timings_ms),
         "moderation": [_verdict_json(verdict) for verdict in answer.moderation],
         "notes": list(answer.notes),
+        "removed": [dataclasses.asdict(sentence) for sentence in answer.removed],
     }
 
 

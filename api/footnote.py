@@ -199,6 +199,7 @@ class Footnote(FillingShelf):
                 relevance_floor=least,
                 generation=generation,
                 extra_instructions=options.instructions,
+                unsupported=asked.get("unsupported") or options.unsupported,
             ),
         )
 

@@ -493,7 +493,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "formats": formats_part,
     "footnote": lambda: members_part(Shelf, Footnote),
     "answers": lambda: data_part(
-        types.Answer, types.Citation, types.Statement, types.Missing, types.Source, types.Usage
+        types.Answer, types.Citation, types.Statement, types.Missing, types.Removed, types.Source, types.Usage
     ),
     "events": lambda: data_part(types.Retrieved, types.Moderated, types.TextDelta),
     "hits": lambda: data_part(types.Retrieval, types.Hit, types.Chunk),

@@ -110,6 +110,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         "retrieval.filter": getattr(args, "filter", None),
         "retrieval.min_score": getattr(args, "min_score", None),
         "answer.temperature": getattr(args, "temperature", None),
+        "answer.unsupported": getattr(args, "unsupported", None),
         "answer.top_p": getattr(args, "top_p", None),
         "answer.max_tokens": getattr(args, "max_tokens", None),
         "answer.frequency_penalty": getattr(args, "frequency_penalty", None),

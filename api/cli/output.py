@@ -164,6 +164,8 @@ def answer_footnotes(answer: Answer) -> Iterable[str]:
         if statement.verdict != "supported":
             words = textwrap.shorten(answer.text[statement.start : statement.end], 60, placeholder="…")
             yield f"{statement.verdict}: “{shown(words)}”: {shown(statement.reason)}"
+    for sentence in answer.removed:
+        yield f"left out ({sentence.verdict}): “{shown(sentence.text)}”: {shown(sentence.reason)}"
     if answer.statements:
         support = support_of(answer.statements)
         yield f"{support.n_supported} of {support.n_statements} statements supported by the words they cite"

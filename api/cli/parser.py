@@ -122,6 +122,11 @@ def _generation(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--presence-penalty", type=float, metavar="X", help="-2 to 2, above 0 brings up new topics")
     group.add_argument("--seed", type=int, metavar="N", help="for answers that repeat, where the endpoint can")
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer before this text; up to four")
+    group.add_argument(
+        "--unsupported",
+        choices=("flag", "remove", "regenerate"),
+        help="statements that their sources do not bear out are shown as such, left out, or written again (flag)",
+    )
 
 
 def _ingest(commands: Commands) -> None:

@@ -13,6 +13,7 @@ __all__ = [
     "Citation",
     "Hit",
     "Missing",
+    "Removed",
     "SearchReply",
     "Source",
     "Statement",
@@ -41,6 +42,14 @@ class Statement(Reply):
     verdict: _VERDICT
     missing: list[Missing]
     reason: Annotated[str, Field(description="what is missing, in words; empty where nothing is")]
+
+
+class Removed(Reply):
+    """A sentence that was written and left out of the text, and what was found of it."""
+
+    text: str
+    verdict: _VERDICT
+    reason: str
 
 
 class Support(Reply):
@@ -150,6 +159,7 @@ _ANSWER: dict[str, Any] = {
     "timings_ms": {"retrieve": 14.2, "generate": 903.5, "total": 918.1},
     "moderation": [],
     "notes": [],
+    "removed": [],
 }
 
 
@@ -174,6 +184,7 @@ class Answer(Reply):
     timings_ms: dict[str, float]
     moderation: list[Verdict]
     notes: Annotated[list[str], Field(description="what the retrieval could not do as it was set")]
+    removed: Annotated[list[Removed], Field(description="sentences left out, where `unsupported` is not `flag`")]
 
 
 class Hit(Reply):

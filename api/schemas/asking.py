@@ -78,6 +78,10 @@ class AskRequest(_OfCollections):
         Annotated[list[str], Field(max_length=4)] | None, BeforeValidator(_listed), Field(description="or one string")
     ] = None
     response_format: Annotated[dict[str, Any] | None, Field(description="as in a chat completion")] = None
+    unsupported: Annotated[
+        Literal["flag", "remove", "regenerate"] | None,
+        Field(description="what is done about statements that their sources do not bear out; null: as is set"),
+    ] = None
 
     def options(self, defaults: AnswerOptions) -> AskOptions:
         """Return what ``Footnote.ask`` is to be told with the question; ``defaults`` are the service's settings."""
@@ -89,6 +93,7 @@ class AskRequest(_OfCollections):
             generation=self._generation(defaults),
             filter=self.filter,
             min_score=self.min_score,
+            unsupported=self.unsupported,
         )
 
     def _generation(self, defaults: AnswerOptions) -> GenerationSettings | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from api.schemas.answers import Answer, Citation, Source, Usage, Verdict
+from api.schemas.answers import Answer, Citation, Source, Statement, Usage, Verdict
 from api.schemas.base import ErrorDetail, Reply
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ModeratedEvent",
     "RetrievedEvent",
     "StartedEvent",
+    "StatementEvent",
     "StreamEvent",
     "UsageEvent",
 ]
@@ -69,6 +70,13 @@ class CitationEvent(_Event):
     citation: Citation
 
 
+class StatementEvent(_Event):
+    """What was found of a statement, after its citations; it stands at its place in the deltas so far."""
+
+    type: Literal["statement"]
+    statement: Statement
+
+
 class UsageEvent(_Event):
     """What the answer took, once it is written."""
 
@@ -108,6 +116,7 @@ class StreamEvent(
             | ModeratedEvent
             | DeltaEvent
             | CitationEvent
+            | StatementEvent
             | UsageEvent
             | AnswerEvent
             | DoneEvent

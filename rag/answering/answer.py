@@ -7,15 +7,17 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rag.answering.asking import Asking
 from rag.answering.context import pack
+from rag.answering.delivery import Delivery, Unsupported
 from rag.answering.injection import injection_notes
 from rag.answering.moderation import Check, ModerationPolicy, check_text
 from rag.answering.prompt import instructions, pack_history
 from rag.answering.question import Notice, checked_question, notice, retrieval_query
+from rag.answering.sifting import Shown
 from rag.answering.writing import Writing
 from rag.contracts import ABSTENTION, DocumentStore, Generator, Moderator, Retriever, Tokenizer
 from rag.types import (
@@ -28,6 +30,7 @@ from rag.types import (
     ModerationVerdict,
     Prompt,
     Refusal,
+    Removed,
     Retrieval,
     Retrieved,
     Source,
@@ -46,6 +49,7 @@ class AnswerSettings:
 
     ``k`` hits are retrieved; those of a relevance below ``relevance_floor`` are left out; the rest is packed into
     ``context_tokens``, earlier turns into ``history_tokens``. ``extra_instructions`` are added to the system's.
+    ``unsupported``: what is done about statements that their sources do not bear out, see ``delivery``.
     """
 
     k: int = 8
@@ -54,6 +58,7 @@ class AnswerSettings:
     relevance_floor: float = 0.0
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     extra_instructions: str = ""
+    unsupported: Unsupported = "flag"
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.context_tokens < 1 or self.history_tokens < 0:
@@ -72,7 +77,8 @@ class _Draft:
     text: str = ""
     refusal: Refusal | None = None
     citations: Sequence[Citation] = ()
-    statements: tuple[Statement, ...] = ()
+    statements: Sequence[Statement] = ()
+    removed: Sequence[Removed] = ()
     unknown_markers: tuple[int, ...] = ()
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -98,7 +104,7 @@ class _Draft:
             answered=self.refusal is None,
             refusal=self.refusal,
             citations=tuple(self.citations),
-            statements=self.statements,
+            statements=tuple(self.statements),
             unknown_markers=self.unknown_markers,
             sources=self.sources,
             model=self.model,
@@ -107,6 +113,7 @@ class _Draft:
             timings_ms=self.timings_ms | {"total": (time.perf_counter() - self.started) * 1000},
             moderation=tuple(self.verdicts),
             notes=self.notes,
+            removed=tuple(self.removed),
         )
 
 
@@ -164,11 +171,12 @@ class Answerer:
     ) -> AsyncGenerator[AnswerEvent]:
         """Yield the answer as it comes about.
 
-        First Retrieved (unless the question is blocked), then TextDelta, Citation and Moderated as they come, last the
-        Answer, whose text is that of all deltas together. ``generation`` replaces the default settings, ``history`` is
-        the conversation so far, oldest turn first. Nothing found, or nothing that fits the context, is answered without
-        calling the generator. Closing the iterator stops what is under way. Raises QuestionError at once for an empty
-        question; while iterating, what retrieval, generation and (if the policy is closed) moderation raise.
+        First Retrieved (unless the question is blocked), then TextDelta, Citation, Statement and Moderated as they
+        come, last the Answer, whose text is that of all deltas together. ``generation`` replaces the default settings,
+        ``history`` is the conversation so far, oldest turn first. Nothing found, or nothing that fits the context, is
+        answered without calling the generator. Closing the iterator stops what is under way. Raises QuestionError at
+        once for an empty question; while iterating, what retrieval, generation and (if the policy is closed)
+        moderation raise.
         """
         question = checked_question(question)
         k = self._settings.k if k is None else k
@@ -242,7 +250,7 @@ class Answerer:
 
     async def _written(
         self, draft: _Draft, history: Sequence[Turn], generation: GenerationSettings
-    ) -> AsyncGenerator[TextDelta | Citation | Moderated]:
+    ) -> AsyncGenerator[Shown | Moderated]:
         """Yield what the generator writes, or the notice that there is nothing to write from; fill the draft."""
         if not draft.sources:
             said: Notice = "nothing_allowed" if draft.nothing_allowed else "not_in_documents"
@@ -251,34 +259,35 @@ class Answerer:
         draft.notes = (*draft.notes, *injection_notes(draft.sources))
         turns = pack_history(history, tokenizer=self._tokenizer, budget_tokens=self._settings.history_tokens)
         prompt = Prompt(instructions(self._settings.extra_instructions), draft.sources, draft.question, turns)
-        writing = Writing(prompt, generator=self._generator, documents=self._documents)
+        delivery = Delivery(
+            lambda objections: Writing(
+                replace(prompt, objections=tuple(objections)), generator=self._generator, documents=self._documents
+            ),
+            unsupported=self._settings.unsupported,
+        )
         blocks = self._policy.action == "block"
-        async with aclosing(writing.events(generation, check=self._check("answer"), blocks=blocks)) as events:
+        async with aclosing(delivery.events(generation, check=self._check("answer"), blocks=blocks)) as events:
             async for event in events:
                 yield event
-        self._fill(draft, writing)
-        if writing.abstained:
-            yield TextDelta(_refused(draft, "not_in_documents", notice("not_in_documents", draft.question)))
-        elif writing.blocked:
-            ending = ("\n\n" if writing.text.strip() else "") + notice("answer_blocked", draft.question)
+        self._fill(draft, delivery)
+        if delivery.chosen.blocked:
+            ending = ("\n\n" if delivery.text.strip() else "") + notice("answer_blocked", draft.question)
             yield TextDelta(_refused(draft, "moderation", ending))
-        elif ABSTENTION in writing.text and not writing.citations:
+        elif delivery.chosen.abstained or delivery.holds_nothing:
+            yield TextDelta(_refused(draft, "not_in_documents", notice("not_in_documents", draft.question)))
+        elif ABSTENTION in delivery.text and not delivery.citations:
             draft.refusal = "not_in_documents"  # said so after some words of its own; they have been shown and stay
 
-    def _fill(self, draft: _Draft, writing: Writing) -> None:
-        draft.text = writing.text
-        draft.citations = writing.citations
-        draft.statements = writing.statements
-        if writing.n_links_removed:
-            n = writing.n_links_removed
-            draft.notes = (
-                *draft.notes,
-                f"{n} link{'s' * (n > 1)} removed from the answer: no source holds the address",
-            )
-        draft.unknown_markers = writing.unknown_markers
-        draft.verdicts += writing.verdicts
-        draft.timings_ms.update(writing.timings_ms)
-        draft.usage = _sum(draft.usage, writing.usage(self._tokenizer))
+    def _fill(self, draft: _Draft, delivery: Delivery) -> None:
+        writing = delivery.chosen
+        draft.text = delivery.text
+        draft.citations, draft.statements, draft.removed = delivery.citations, delivery.statements, delivery.removed
+        draft.unknown_markers = delivery.unknown_markers
+        draft.notes = (*draft.notes, *delivery.notes, *writing.notes)
+        draft.timings_ms.update(delivery.writings[0].timings_ms | delivery.timings_ms)
+        for written in delivery.writings:
+            draft.verdicts += written.verdicts
+            draft.usage = _sum(draft.usage, written.usage(self._tokenizer))
         if writing.done is not None:
             draft.model, draft.finish_reason = writing.done.model, writing.done.finish_reason
 

@@ -24,7 +24,7 @@ from rag.contracts import DocumentStore
 from rag.errors import DocumentNotFoundError
 from rag.types import Citation, Source, Statement
 
-__all__ = ["CitationStream", "Cited", "cite", "is_statement"]
+__all__ = ["CitationStream", "Cited", "Judged", "cite", "is_statement"]
 
 _WORST = ("supported", "partly", "unsupported")
 _LEAST_FEATURES = 3  # words, or pairs of CJK characters: "Yes." and "如下" state nothing to be checked
@@ -40,15 +40,33 @@ class Cited:
     unknown_markers: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A sentence at ``[start, end)`` of the text: its citations, what was found of it, its numbers without a source.
+
+    ``statement`` is None where it states nothing that could be checked.
+    """
+
+    start: int
+    end: int
+    citations: tuple[Citation, ...]
+    statement: Statement | None
+    unknown_markers: tuple[int, ...] = ()
+
+
 def cite(text: str, sources: Sequence[Source], *, documents: DocumentStore) -> Cited:
     """Return the citations of a finished answer."""
     citer = _Citer(sources, documents)
-    citations = [citation for span in sentence_spans(text, wrapped=False) for citation in citer.cite(text, *span)]
-    return Cited(tuple(citations), tuple(citer.statements), citer.unknown_markers)
+    sentences = [citer.judged(text, *span) for span in sentence_spans(text, wrapped=False)]
+    return Cited(
+        tuple(citation for sentence in sentences for citation in sentence.citations),
+        tuple(sentence.statement for sentence in sentences if sentence.statement is not None),
+        tuple(dict.fromkeys(number for sentence in sentences for number in sentence.unknown_markers)),
+    )
 
 
 class CitationStream:
-    """The citations of an answer that is still being written; in the end the same as those of ``cite``."""
+    """The sentences of an answer that is still being written, judged; in the end the same as ``cite`` finds."""
 
     def __init__(self, sources: Sequence[Source], *, documents: DocumentStore) -> None:
         self._citer = _Citer(sources, documents)
@@ -60,28 +78,16 @@ class CitationStream:
         """The text fed so far."""
         return self._text
 
-    @property
-    def unknown_markers(self) -> tuple[int, ...]:
-        return self._citer.unknown_markers
-
-    @property
-    def statements(self) -> tuple[Statement, ...]:
-        """The statements judged so far."""
-        return tuple(self._citer.statements)
-
-    def feed(self, delta: str) -> list[Citation]:
-        """Take the next piece of text; return the citations of the statements that are now complete."""
+    def feed(self, delta: str) -> list[Judged]:
+        """Take the next piece of text; return the sentences that are now complete."""
         self._text += delta
         spans, self._settled = settled_spans(self._text, self._settled)
-        return self._cite(spans)
+        return [self._citer.judged(self._text, *span) for span in spans]
 
-    def finish(self) -> list[Citation]:
-        """Return the citations of the last statement, which only the end of the text completes."""
+    def finish(self) -> list[Judged]:
+        """Return the last sentence, which only the end of the text completes."""
         rest, self._settled = self._settled, len(self._text)
-        return self._cite(sentence_spans(self._text, start=rest, wrapped=False))
-
-    def _cite(self, spans: Sequence[tuple[int, int]]) -> list[Citation]:
-        return [citation for span in spans for citation in self._citer.cite(self._text, *span)]
+        return [self._citer.judged(self._text, *span) for span in sentence_spans(self._text, start=rest, wrapped=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,33 +107,30 @@ class _Citer:
         self._documents = documents
         self._words: dict[int, SourceWords] = {}
         self._evidence: dict[int, Evidence] = {}
-        self._unknown: dict[int, None] = {}
-        self.statements: list[Statement] = []
 
-    @property
-    def unknown_markers(self) -> tuple[int, ...]:
-        return tuple(self._unknown)
-
-    def cite(self, text: str, start: int, end: int) -> list[Citation]:
-        """Return one citation for each source that the statement ``text[start:end]`` names; note its verdict."""
+    def judged(self, text: str, start: int, end: int) -> Judged:
+        """Return the sentence ``text[start:end]`` with one citation for each source that it names."""
         markers = find_markers(text, start, end)
         if not markers:
-            if is_statement(text[start:end]) and not _in_code(text, start):
-                self.statements.append(Statement(start, end, (), "uncited", (), "it names no source"))
-            return []
+            states = is_statement(text[start:end]) and not _in_code(text, start)
+            said = Statement(start, end, (), "uncited", (), "it names no source") if states else None
+            return Judged(start, end, (), said)
         sentence = _without(text, start, end, markers)
         clauses = _clauses(text, start, markers)
-        found: dict[int, _Span] = {}
-        for number, clause in clauses.items():
-            source = self._sources.get(number)
-            if source is None:
-                self._unknown[number] = None
-            else:
-                found[number] = self._span(source, clause, sentence)
+        found = {
+            number: self._span(self._sources[number], clause, sentence)
+            for number, clause in clauses.items()
+            if number in self._sources
+        }
         tail = text[markers[-1].end : end].strip(" \t\n.。!！?？")
         judged = self._judged(clauses, markers[-1].numbers, tail, found)
-        self.statements.append(_statement(start, end, clauses, judged))
-        return [self._citation(self._sources[n], span, judged[n], start, end) for n, span in found.items()]
+        return Judged(
+            start,
+            end,
+            tuple(self._citation(self._sources[n], span, judged[n], start, end) for n, span in found.items()),
+            _statement(start, end, clauses, judged),
+            tuple(number for number in clauses if number not in found),
+        )
 
     def _span(self, source: Source, clause: str, sentence: str) -> _Span:
         text, first = source.text, source.start

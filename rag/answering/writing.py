@@ -1,34 +1,32 @@
-"""Writes one answer: from a prompt to text, verdicts and citations, in the order the reader gets them."""
+"""Writes one answer: from a prompt to text and judged sentences, in the order they come about."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
 from rag.answering.abstention import abstention_in
-from rag.answering.citations import CitationStream
+from rag.answering.citations import CitationStream, Judged
 from rag.answering.links import LinkGuard
 from rag.answering.moderation import Check, gated, whole_sentences
 from rag.answering.prompt import prompt_tokens
 from rag.contracts import DocumentStore, Generator, Tokenizer
 from rag.errors import GenerationError
 from rag.types import (
-    Citation,
     GenerationDone,
     GenerationEvent,
     GenerationSettings,
     Moderated,
     ModerationVerdict,
     Prompt,
-    Statement,
     TextDelta,
     Usage,
 )
 
-__all__ = ["Writing"]
+__all__ = ["Writing", "WrittenEvent"]
 
-WrittenEvent = TextDelta | Citation | Moderated
+WrittenEvent = TextDelta | Judged | Moderated
 
 _MAX_AFTER_ABSTENTION = 400  # characters read on for the usage that ends the stream; then it is closed
 
@@ -43,7 +41,6 @@ class Writing:
     def __init__(self, prompt: Prompt, *, generator: Generator, documents: DocumentStore) -> None:
         self.abstained = False
         self.blocked = False
-        self.citations: list[Citation] = []
         self.verdicts: list[ModerationVerdict] = []
         self.done: GenerationDone | None = None
         self.timings_ms: dict[str, float] = {"cite": 0.0}
@@ -54,21 +51,14 @@ class Writing:
         self._raw = ""
 
     @property
-    def n_links_removed(self) -> int:
-        """Links taken out because no source holds their address."""
-        return self._links.n_removed
+    def notes(self) -> list[str]:
+        """What was done to the text."""
+        n = self._links.n_removed
+        return [f"{n} link{'s' * (n > 1)} removed from the answer: no source holds the address"] if n else []
 
     @property
     def text(self) -> str:
         return self._cited.text
-
-    @property
-    def unknown_markers(self) -> tuple[int, ...]:
-        return self._cited.unknown_markers
-
-    @property
-    def statements(self) -> tuple[Statement, ...]:
-        return self._cited.statements
 
     def usage(self, tokenizer: Tokenizer) -> Usage:
         """Return what the provider said was paid for, or else an estimate by counting."""
@@ -83,7 +73,7 @@ class Writing:
     async def events(
         self, settings: GenerationSettings, *, check: Check | None, blocks: bool
     ) -> AsyncGenerator[WrittenEvent]:
-        """Yield the text and, after each statement's text, its citations.
+        """Yield the text and, after each sentence's text, what was found of it.
 
         With ``check`` text comes sentence by sentence, each held until it is judged; with ``blocks`` the first flagged
         one ends the answer and is not shown. Raises GenerationError also when nothing was written.
@@ -106,25 +96,17 @@ class Writing:
                                 break
                     for event in self._shown(text):
                         yield event
-        for citation in self._kept(self._timed_finish()):
-            yield citation
+        for sentence in self._timed(self._cited.finish):
+            yield sentence
 
     def _shown(self, text: str) -> list[WrittenEvent]:
-        started = time.perf_counter()
-        citations = self._cited.feed(text)
-        self.timings_ms["cite"] += (time.perf_counter() - started) * 1000
-        return [TextDelta(text), *self._kept(citations)]
+        return [TextDelta(text), *self._timed(lambda: self._cited.feed(text))]
 
-    def _timed_finish(self) -> list[Citation]:
+    def _timed(self, judge: Callable[[], list[Judged]]) -> list[Judged]:
         started = time.perf_counter()
-        citations = self._cited.finish()
+        sentences = judge()
         self.timings_ms["cite"] += (time.perf_counter() - started) * 1000
-        return citations
-
-    def _kept(self, citations: Iterable[Citation]) -> list[Citation]:
-        kept = list(citations)
-        self.citations += kept
-        return kept
+        return sentences
 
     async def _guarded(self, texts: AsyncGenerator[str]) -> AsyncGenerator[str]:
         """Yield the text without links to addresses that no source holds."""

@@ -96,6 +96,8 @@ class AnswerOptions:
     """for answers that repeat, where the endpoint can"""
     stop: tuple[str, ...] = ()
     """texts before which the answer ends; up to four"""
+    unsupported: Literal["flag", "remove", "regenerate"] = "flag"
+    """what is done about statements that their sources do not bear out: shown as such, left out, or written again"""
 
     def __post_init__(self) -> None:
         require(self.context_tokens >= 64, "context_tokens", self.context_tokens, "a whole number from 64")

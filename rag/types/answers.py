@@ -19,6 +19,7 @@ __all__ = [
     "Moderated",
     "ModerationVerdict",
     "Refusal",
+    "Removed",
     "Retrieved",
     "Statement",
     "Verdict",
@@ -61,6 +62,15 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """A sentence that was written and is not shown, because of what was found of it."""
+
+    text: str
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Citation:
     """The words that support one statement of an answer.
 
@@ -99,8 +109,8 @@ class ModerationVerdict:
 class Answer:
     """A finished answer. ``answered`` is False when the documents do not say, or moderation stopped it (``refusal``).
 
-    ``unknown_markers`` are numbers in the text that name no source: reported, never repaired. ``notes`` are what the
-    retrieval says of itself.
+    ``unknown_markers`` are numbers in the text that name no source: reported, never repaired. ``removed`` are sentences
+    that were left out of the text. ``notes`` are what retrieval and writing say of themselves.
     """
 
     id: str
@@ -118,6 +128,7 @@ class Answer:
     timings_ms: Mapping[str, float]
     moderation: tuple[ModerationVerdict, ...] = ()
     notes: tuple[str, ...] = ()
+    removed: tuple[Removed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +147,4 @@ class Moderated:
     blocked: bool
 
 
-AnswerEvent = Retrieved | Moderated | TextDelta | Citation | Answer
+AnswerEvent = Retrieved | Moderated | TextDelta | Citation | Statement | Answer

@@ -28,12 +28,16 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a generator gets: instructions, sources and question stay apart until a generator renders them."""
+    """What a generator gets: instructions, sources and question stay apart until a generator renders them.
+
+    ``objections`` say what an answer to this question, written before, said that the sources do not bear out.
+    """
 
     instructions: str
     sources: tuple[Source, ...]
     question: str
     history: tuple[Turn, ...] = ()
+    objections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from rag.types import (
     GenerationSettings,
     Moderated,
     Retrieved,
+    Statement,
     TextDelta,
     Turn,
     Usage,
@@ -76,7 +77,8 @@ async def test_events_come_in_order_and_their_deltas_make_the_text() -> None:
 
 async def test_a_citation_comes_as_soon_as_the_next_statement_begins() -> None:
     kinds = [type(event) for event in await events_of(make(CannedGenerator("At 40 bar [1]. ", "It", " stops [1].")))]
-    assert kinds == [Retrieved, TextDelta, TextDelta, Citation, TextDelta, Citation, Answer]
+    first = [Retrieved, TextDelta, TextDelta, Citation, Statement]
+    assert kinds == [*first, TextDelta, Citation, Statement, Answer]
 
 
 async def test_every_stage_is_timed() -> None:

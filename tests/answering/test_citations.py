@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.answering.citations import CitationStream, Cited, cite
+from rag.answering.citations import CitationStream, cite
 from rag.answering.context import pack
 from rag.answering.markers import find_markers
 from rag.types import Document, Heading, Page, Source
@@ -193,11 +193,14 @@ _PIECES = [
 def test_citations_of_a_stream_are_those_of_the_finished_text(text: str, cuts: list[int]) -> None:
     stream = CitationStream(SOURCES, documents=SHELF)
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    citations = []
+    sentences = []
     for start, end in pairwise(edges):
-        citations += stream.feed(text[start:end])
-    citations += stream.finish()
-    assert Cited(tuple(citations), stream.statements, stream.unknown_markers) == cite(text, SOURCES, documents=SHELF)
+        sentences += stream.feed(text[start:end])
+    sentences += stream.finish()
+    whole_text = cite(text, SOURCES, documents=SHELF)
+    assert [citation for one in sentences for citation in one.citations] == list(whole_text.citations)
+    assert [one.statement for one in sentences if one.statement is not None] == list(whole_text.statements)
+    assert {number for one in sentences for number in one.unknown_markers} == set(whole_text.unknown_markers)
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=20).map("".join))
