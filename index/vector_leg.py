@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VectorLeg"]
 
-_FORMAT = 2
+_FORMAT = 3
 _BATCH = 4096  # rows read from the vector store at once
 _SAMPLE = 256  # chunks that tell what an unrelated one scores: its mean is then good to a sixteenth of its deviation
 _SAVED_WHEN_BEHIND = 1000  # rows that are caught up before a new snapshot is written for the next process

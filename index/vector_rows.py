@@ -16,7 +16,7 @@ import json
 import os
 import weakref
 from contextlib import suppress
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +51,28 @@ class RowFile:
 
     def read(self, rows: RowArray) -> tuple[NDArray[np.bool_], FloatArray]:
         """Return which rows are there whole, and their vectors, (number of those, dimensions), in the order of rows."""
-        records = np.zeros(len(rows), self._record)
-        if self._file is not None and len(rows):
-            view = memoryview(records.view(np.uint8).data)
-            size = self._record.itemsize
-            with suppress(OSError):  # what cannot be read is not there
-                for first, last in _runs(rows):
-                    offset = _HEADER_BYTES + int(rows[first]) * size
-                    os.preadv(self._file.number, [view[first * size : last * size]], offset)
+        records = self._records(rows)
         vectors = np.ascontiguousarray(records["vector"], np.float32)
         there = (records["row"] == rows) & (records["sum"] == _checksums(vectors, rows))
         return there, vectors if there.all() else vectors[there]
+
+    def _records(self, rows: RowArray) -> NDArray[np.void]:
+        """Return what the file has at the rows' places; zeros where it has nothing, or cannot be read."""
+        if self._file is None or not len(rows):
+            return np.zeros(len(rows), self._record)
+        size, number = self._record.itemsize, self._file.number
+        offsets = rows * size + _HEADER_BYTES
+        edges = np.flatnonzero(np.diff(rows) != 1) + 1
+        starts = np.concatenate([[0], edges])
+        lengths = np.diff(np.append(starts, len(rows))) * size  # rows that follow each other are one read
+        parts: list[bytes] = []
+        with suppress(OSError):  # what cannot be read is not there
+            parts.extend(map(os.pread, repeat(number), lengths.tolist(), offsets[starts].tolist()))
+        data = b"".join(parts)
+        if len(data) != len(rows) * size:  # some lie beyond the end: each part is brought to its length
+            parts += [b""] * (len(lengths) - len(parts))
+            data = b"".join(part.ljust(length, b"\0") for part, length in zip(parts, lengths.tolist(), strict=True))
+        return np.frombuffer(data, self._record)
 
     def write(self, rows: RowArray, vectors: FloatArray) -> None:
         """Write vectors (n, dimensions) under their rows, ascending or not; nothing is raised where the disk is full.

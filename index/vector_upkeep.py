@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["is_due", "measured_recall", "outgrown", "retrain", "take_measure"]
 
 _MEASURED_AFTER = 0.1  # of the chunks have come or gone since the last time
-_OUTGROWN = 4  # times as many chunks as the cells were made for: each holds twice what it should
+_OUTGROWN = 1  # times the square of the cells: four times as many chunks as they were made for
 _PART = 4096
 _FIRST_PROBES = 8
 _SCANNED = 0.25  # of the cells at most: beyond, new cells pay

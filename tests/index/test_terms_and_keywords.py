@@ -6,10 +6,13 @@ import math
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index import keywords
+from index.filtering import AllowedRows
 from index.keywords import KeywordIndex
 from index.records import Position
 from index.snapshot import DamagedIndexError
@@ -147,6 +150,40 @@ def test_nothing_in_a_query_is_an_operator(query: str) -> None:
     index = indexed({1: "a dog runs", 2: "dog AND cat"})
     rows = found(index, query)
     assert rows == sorted(bm25({1: "a dog runs", 2: "dog AND cat"}, query), key=lambda row: rows.index(row))
+
+
+@pytest.fixture
+def telling_from_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take collections of four chunks and more for large ones."""
+    monkeypatch.setattr(keywords, "_TELLING_FROM", 4)
+
+
+@pytest.mark.usefixtures("telling_from_four")
+def test_in_a_large_collection_the_commonest_words_have_no_say_beside_two_others() -> None:
+    texts = {0: "the cat and the dog", 1: "the dog of the house", 2: "the fish", 3: "the the the", 4: "the bird"}
+    hits = dict(indexed(texts).search("the cat or the dog", k=10))
+    assert hits.keys() == {0, 1}, "not 2, 3 and 4, which have only 'the' in common with it"
+    expected = bm25(texts, "cat dog")
+    assert hits == pytest.approx({0: expected[0], 1: expected[1]}, rel=1e-4)
+
+
+@pytest.mark.usefixtures("telling_from_four")
+@pytest.mark.parametrize(
+    "query", ["the", "the fish", "the fish zebra"], ids=["alone", "with one", "with an absent one"]
+)
+def test_in_a_large_collection_common_words_count_where_there_is_little_else(query: str) -> None:
+    texts = {0: "the cat and the dog", 1: "the dog of the house", 2: "the fish", 3: "the the the", 4: "the bird"}
+    assert dict(indexed(texts).search(query, k=10)) == pytest.approx(bm25(texts, query), rel=1e-4)
+
+
+@pytest.mark.usefixtures("telling_from_four")
+def test_a_filter_does_not_change_the_scores_of_a_large_collection() -> None:
+    texts = {row: f"the {word} of the {VOCABULARY[row - 1]}" for row, word in enumerate(VOCABULARY)}
+    index = indexed(texts)
+    everywhere = dict(index.search("the cat of the dog", k=20))
+    among = dict(index.search("the cat of the dog", k=20, allowed=AllowedRows(np.array([0, 2, 5]), 1, 1)))
+    assert among == pytest.approx({row: everywhere[row] for row in (0, 2, 5) if row in everywhere}, rel=1e-5)
+    assert among
 
 
 def test_k_below_one_is_refused() -> None:

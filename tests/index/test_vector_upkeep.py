@@ -121,6 +121,82 @@ def test_a_filter_is_exact_before_the_search(
             assert [row for row, _ in found] == [row for row, _ in exact.search(question, k=10, allowed=allowed)]
 
 
+class Counted(Shelf):
+    """Counts the vectors that are looked up."""
+
+    n_read = 0
+
+    def look_up(self, rows: np.ndarray) -> tuple[np.ndarray, FloatArray]:  # type: ignore[type-arg]
+        self.n_read += len(rows)
+        return super().look_up(rows)
+
+
+def test_no_more_vectors_are_read_than_may_matter() -> None:
+    n, rng = 4000, np.random.default_rng(4)
+    vectors = rng.standard_normal((n, 64)).astype(np.float32)
+    vectors[:30] += 8 * np.eye(64, dtype=np.float32)[0]  # thirty that point one way, all others anywhere
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    shelf, exact = Counted(64), ExactIndex(64)
+    index = FaissIndex(64, lookup=shelf.look_up, exact_limit=10, cells_limit=20)
+    index.expect(n, lambda _: vectors)
+    shelf.keep(np.arange(n), vectors)
+    for each in (index, exact):
+        each.add(np.arange(n), vectors)
+    index.aim = Aim(index.n_cells, 2000)
+    n_read = {}
+    for name, questions in (("near ones", vectors[:20]), ("none", vectors[100:120] - vectors[200:220])):
+        shelf.n_read, shares = 0, []
+        for question in questions:
+            question = question / np.linalg.norm(question)
+            wanted = {row for row, _ in exact.search(question, k=10)}
+            shares.append(len(wanted & {row for row, _ in index.search(question, k=10)}) / 10)
+        n_read[name] = shelf.n_read / len(questions)
+        assert np.mean(shares) >= 0.98
+    assert n_read["near ones"] < 0.3 * 2000, "the thirty stand out, so that few beyond the first are worth a look"
+    assert n_read["near ones"] < n_read["none"] < 2000
+    shelf.n_read = 0
+    assert len(index.search(vectors[0], k=100)) == 100
+    assert shelf.n_read >= 400, "four for each that is wanted"
+
+
+def test_what_is_measured_is_what_is_rescored() -> None:
+    index, _, shelf = cells(dots(1, 900))
+    lookups: list[set[int]] = []
+
+    def look_up(rows: np.ndarray) -> tuple[np.ndarray, FloatArray]:  # type: ignore[type-arg]
+        lookups.append(set(rows.tolist()))
+        return shelf.look_up(rows)
+
+    index = FaissIndex.load(dumped(index), dimensions=D, lookup=look_up)
+    index.aim = Aim(10, 600)
+    for question in dots(2, 10):
+        lookups.clear()
+        candidates = index.candidates(question, index.aim)
+        lookups.clear()
+        index.search(question, k=10)
+        assert set().union(*lookups) == set(candidates.tolist())
+
+
+@pytest.mark.parametrize("limits", [(10, 10**6), (10, 20)], ids=["codes", "cells"])
+def test_a_narrow_filter_is_exact_even_where_chunks_are_alike(limits: tuple[int, int]) -> None:
+    vectors = dots(1, 3000)
+    vectors[1000:2000] = vectors[:1000]  # each of these is there twice
+    shelf = Shelf(D)
+    index = FaissIndex(D, lookup=shelf.look_up, exact_limit=limits[0], cells_limit=limits[1])
+    index.expect(3000, lambda _: vectors)
+    shelf.keep(np.arange(3000), vectors)
+    index.add(np.arange(3000), vectors)
+    index.aim = Aim(1, 1)  # as good as blind where it is not exact
+    rng = np.random.default_rng(5)
+    for question in dots(2, 30):
+        rows = np.sort(rng.choice(3000, 300, replace=False))
+        found = index.search(question, k=10, allowed=AllowedRows(rows, 1, 1))
+        cosines = vectors[rows].astype(np.float64) @ question.astype(np.float64)
+        assert [score for _, score in found] == pytest.approx(np.sort(cosines)[::-1][:10].tolist(), abs=1e-6)
+        by_row = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
+        assert all(by_row[row] == pytest.approx(score, abs=1e-6) for row, score in found)
+
+
 # --- measuring
 
 
@@ -258,7 +334,7 @@ def test_a_collection_that_has_drifted_is_trained_anew_while_searches_go_on(tmp_
         assert said is not None
         assert said.at > first.at
         assert said.is_enough
-        assert collection._vector_leg._index.n_cells > 40  # type: ignore[union-attr]  # it had 22, for 500
+        assert collection._vector_leg._index.n_cells > 60  # type: ignore[union-attr]  # it had 44, for 500
         assert recall(collection, made_questions(dots(3, 300, centre=7), seed=4)) >= 0.95
         assert collection.check() == []
 
