@@ -16,14 +16,17 @@ class AskOptions(TypedDict, total=False):
     """The keyword arguments of ``Footnote.ask`` and ``Footnote.stream``; what is left out is as the settings say.
 
     ``collection`` or several ``collections`` are searched, of which ``filter`` leaves some documents. ``history`` is
-    the conversation so far, oldest turn first. ``k`` hits are answered from, each of a relevance of at least
-    ``min_score``. ``generation`` replaces the parameters of the chat completion. ``unsupported`` says what is done
-    about statements that their sources do not bear out. ``answer_id`` is the id of the answer, which otherwise is made.
+    the conversation so far, oldest turn first, or ``thread`` the id of a stored one, to which question and answer are
+    added; a thread has collections of its own, which hold where none are named here. ``k`` hits are answered from, each
+    of a relevance of at least ``min_score``. ``generation`` replaces the parameters of the chat completion.
+    ``unsupported`` says what is done about statements that their sources do not bear out. ``answer_id`` is the id of
+    the answer, which otherwise is made.
     """
 
     collection: str | None
     collections: Sequence[str]
     history: Sequence[Turn]
+    thread: str | None
     k: int | None
     min_score: float | None
     generation: GenerationSettings | None

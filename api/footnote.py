@@ -9,18 +9,21 @@ from dataclasses import replace
 from typing import Unpack
 
 from api.ask_options import AskOptions
+from api.conversing import Threads
 from api.filling import FillingShelf
 from index.collection import Collection
 from index.many import ManyDocuments, ManyRetriever, OnceEmbedder
 from index.retriever import VECTOR_WEIGHT, HybridRetriever
 from index.vector_store import VectorSpace
 from rag.answering.answer import Answerer, AnswerSettings
+from rag.answering.numbering import Numbering
 from rag.answering.reranked import RerankedRetriever
 from rag.contracts import DocumentStore, Embedder, Retriever
 from rag.errors import ConfigError, DocumentNotFoundError, IndexMismatchError
 from rag.filter_text import FilterLike, as_filter
 from rag.filters import Filter, all_of
 from rag.local.embedder import LocalEmbedder
+from rag.settings import Settings
 from rag.types import Answer, AnswerEvent, GenerationSettings, Hit, Retrieval
 
 __all__ = ["Footnote"]
@@ -32,6 +35,16 @@ class Footnote(FillingShelf):
     Collections are named; None is ``settings.collection``. All methods may be used at the same time from one event
     loop. Errors are RagErrors.
     """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.threads = Threads(settings.library, searched=self._searched, writes=self._written)
+        """the stored conversations"""
+
+    async def aclose(self) -> None:
+        """Close connections, models and collections."""
+        self.threads.close()
+        await super().aclose()
 
     def seen_by(self, labels: Iterable[str]) -> Footnote:
         """Return this Footnote as somebody with these access labels sees it: to ask, search and read, no more.
@@ -77,14 +90,10 @@ class Footnote(FillingShelf):
 
     async def stream(self, question: str, **options: Unpack[AskOptions]) -> AsyncGenerator[AnswerEvent]:
         """Yield an answer as it is written: Retrieved first, the whole Answer last. Closing it stops the model."""
-        answerer = await self._answerer(options)
-        events = answerer.stream(
-            question, history=options.get("history", ()), generation=options.get("generation"), k=options.get("k")
-        )
+        thread = options.get("thread")
+        events = self._written(question, options) if thread is None else self.threads.stream(thread, question, options)
         async with aclosing(events):
             async for event in events:
-                if isinstance(event, Answer) and "answer_id" in options:
-                    event = replace(event, id=options["answer_id"])
                 yield event
 
     async def ask(self, question: str, **options: Unpack[AskOptions]) -> Answer:
@@ -96,6 +105,23 @@ class Footnote(FillingShelf):
         raise AssertionError("a stream ends with its answer")
 
     # --- how
+
+    async def _written(
+        self, question: str, options: AskOptions, *, numbering: Numbering | None = None
+    ) -> AsyncGenerator[AnswerEvent]:
+        answerer = await self._answerer(options)
+        events = answerer.stream(
+            question,
+            history=options.get("history", ()),
+            generation=options.get("generation"),
+            k=options.get("k"),
+            numbering=numbering,
+        )
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Answer) and "answer_id" in options:
+                    event = replace(event, id=options["answer_id"])
+                yield event
 
     def _searched(self, name: str | None, names: Sequence[str]) -> list[Collection]:
         """Return the collections to search, each once. Raises CollectionNotFoundError, which names the missing one."""
@@ -197,6 +223,7 @@ class Footnote(FillingShelf):
                 k=self.settings.retrieval.k,
                 context_tokens=options.context_tokens,
                 relevance_floor=least,
+                history_tokens=options.history_tokens,
                 generation=generation,
                 extra_instructions=options.instructions,
                 unsupported=asked.get("unsupported") or options.unsupported,

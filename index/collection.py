@@ -259,6 +259,11 @@ class Collection:
         with self._database.reading() as connection:
             return store.title(connection, document_id)
 
+    def sha256(self, document_id: str) -> str:
+        """Return the SHA-256 of a document's file, in hex. Raises DocumentNotFoundError."""
+        with self._database.reading() as connection:
+            return store.sha256(connection, document_id)
+
     def page_at(self, document_id: str, offset: int) -> int | None:
         """Return the page that holds the character at ``offset``; None for formats without pages."""
         with self._database.reading() as connection:

@@ -2,6 +2,7 @@
 
 <library>/vectors.db                      vectors by content, for all collections
 <library>/readings.db                     what was read of media, likewise; there once something was
+<library>/threads.db                      conversations (``index.threads``); there once one was
 <library>/collections/<name>/             one folder a collection
     collection.db                         the truth: documents, chunks, ledger
     vectors.faiss, keywords/              derived: may be deleted at any time

@@ -40,6 +40,15 @@ readings.db
   readings   what a reader made of a medium: ``address`` is the SHA-256 of its bytes, ``segments`` a JSON list of
              [start, end, text]. A refusal is remembered with its reason, and has no text; ``note`` goes into warnings
   uses       which reading is at a place of a file (SHA-256 of its bytes); ``numbered_by`` is the file's reader
+
+threads.db
+  threads    conversations; ``collections`` is a JSON list, empty for the default one, ``metadata`` a JSON object
+  turns      a question and its answer in one row, so that no answer is there in part: ``state`` is open while it is
+             being written by ``owner`` (see ``index.presence``), and only an answered turn has the rest. ``record`` is
+             the answer as JSON; ``unknown_markers`` are its numbers that name no source
+  numbers    what a number of a thread's citations names: ``[start, end)`` of one version of a document; ``cited`` are
+             the spans cited under it, a JSON list of pairs. ``document`` is NULL where a model made the number up: it
+             is never given out
 """
 
 from __future__ import annotations
@@ -50,7 +59,15 @@ from contextlib import suppress
 
 from rag.errors import IndexMismatchError
 
-__all__ = ["COLLECTION_STEPS", "READINGS_STEPS", "SEGMENT", "VECTORS_STEPS", "migrate", "require_current"]
+__all__ = [
+    "COLLECTION_STEPS",
+    "READINGS_STEPS",
+    "SEGMENT",
+    "THREADS_STEPS",
+    "VECTORS_STEPS",
+    "migrate",
+    "require_current",
+]
 
 SEGMENT = 16_384
 """Characters in a segment: a chunk of 1,000 characters costs one read of a few pages."""
@@ -263,9 +280,54 @@ _READINGS_1: Step = (
     "CREATE INDEX uses_of_reading ON uses (reading)",
 )
 
+_THREADS_1: Step = (
+    """CREATE TABLE threads (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        title TEXT NOT NULL,
+        collections TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        updated_at REAL NOT NULL
+    )""",
+    "CREATE INDEX threads_by_update ON threads (updated_at, number)",
+    """CREATE TABLE turns (
+        thread INTEGER NOT NULL REFERENCES threads ON DELETE CASCADE,
+        turn INTEGER NOT NULL,
+        question TEXT NOT NULL,
+        asked_at REAL NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('open', 'answered', 'failed', 'cancelled', 'interrupted')),
+        reason TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        answer_id TEXT,
+        answer TEXT,
+        refusal TEXT,
+        unknown_markers TEXT,
+        record TEXT,
+        answered_at REAL,
+        PRIMARY KEY (thread, turn),
+        CHECK ((state = 'answered') = (record IS NOT NULL)),
+        CHECK ((state = 'answered') = (answer IS NOT NULL))
+    )""",
+    "CREATE UNIQUE INDEX one_open_turn ON turns (thread) WHERE state = 'open'",
+    "CREATE INDEX turns_by_answer ON turns (answer_id) WHERE answer_id IS NOT NULL",
+    """CREATE TABLE numbers (
+        thread INTEGER NOT NULL REFERENCES threads ON DELETE CASCADE,
+        marker INTEGER NOT NULL,
+        collection TEXT,
+        document TEXT,
+        sha256 TEXT,
+        start INTEGER,
+        "end" INTEGER,
+        cited TEXT NOT NULL,
+        PRIMARY KEY (thread, marker)
+    ) WITHOUT ROWID""",
+)
+
 COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1, _COLLECTION_2, _COLLECTION_3, _COLLECTION_4, _COLLECTION_5)
 VECTORS_STEPS: Sequence[Step] = (_VECTORS_1, _VECTORS_2)
 READINGS_STEPS: Sequence[Step] = (_READINGS_1,)
+THREADS_STEPS: Sequence[Step] = (_THREADS_1,)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step], *, path: str) -> None:

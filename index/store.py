@@ -46,6 +46,7 @@ __all__ = [
     "roots",
     "runs",
     "sample_addresses",
+    "sha256",
     "text",
     "title",
 ]
@@ -215,6 +216,12 @@ def text(connection: sqlite3.Connection, document_id: str, start: int, end: int)
 def title(connection: sqlite3.Connection, document_id: str) -> str:
     number = _number(connection, document_id)
     return str(connection.execute("SELECT title FROM documents WHERE number = ?", (number,)).fetchone()[0])
+
+
+def sha256(connection: sqlite3.Connection, document_id: str) -> str:
+    """Return the SHA-256 of a document's file, in hex."""
+    number = _number(connection, document_id)
+    return str(connection.execute("SELECT sha256 FROM documents WHERE number = ?", (number,)).fetchone()[0])
 
 
 def page_at(connection: sqlite3.Connection, document_id: str, offset: int) -> int | None:

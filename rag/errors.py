@@ -38,6 +38,9 @@ __all__ = [
     "RagError",
     "RateLimitError",
     "RerankError",
+    "ThreadBusyError",
+    "ThreadError",
+    "ThreadNotFoundError",
     "UnsupportedFormatError",
 ]
 
@@ -72,6 +75,18 @@ class AccessDeniedError(RagError):
 
 class QuestionSetError(RagError):
     """A set of questions for an evaluation is not in the form it must have, or names what is not there."""
+
+
+class ThreadError(RagError):
+    """A conversation cannot do what was asked, or is not in the form it must have."""
+
+
+class ThreadNotFoundError(ThreadError):
+    """No conversation has this id."""
+
+
+class ThreadBusyError(ThreadError):
+    """An answer of this conversation is being written; one follows the other."""
 
 
 class DocumentReadError(RagError):

@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from api.app import create_app
 from api.choice import FAMILIES, WHEN_NAMED, choose
 from api.cli.parser import build_parser
+from api.conversing import Threads
 from api.errors import TABLE, reply_for_status
 from api.footnote import Footnote
 from api.shelf import Shelf
@@ -492,6 +493,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "search-fields": lambda: fields_part("SearchRequest"),
     "formats": formats_part,
     "footnote": lambda: members_part(Shelf, Footnote),
+    "threads": lambda: members_part(Threads),
     "answers": lambda: data_part(
         types.Answer, types.Citation, types.Statement, types.Missing, types.Removed, types.Source, types.Usage
     ),

@@ -15,7 +15,8 @@ from rag.answering.context import pack
 from rag.answering.delivery import Delivery, Unsupported
 from rag.answering.injection import injection_notes
 from rag.answering.moderation import Check, ModerationPolicy, check_text
-from rag.answering.prompt import instructions, pack_history
+from rag.answering.numbering import Numbering
+from rag.answering.prompt import history_notes, instructions, pack_history
 from rag.answering.question import Notice, checked_question, notice, retrieval_query
 from rag.answering.sifting import Shown
 from rag.answering.writing import Writing
@@ -153,9 +154,11 @@ class Answerer:
         history: Sequence[Turn] = (),
         generation: GenerationSettings | None = None,
         k: int | None = None,
+        numbering: Numbering | None = None,
     ) -> Answer:
         """Return the finished answer: the last event of ``stream``."""
-        async with aclosing(self.stream(question, history=history, generation=generation, k=k)) as events:
+        stream = self.stream(question, history=history, generation=generation, k=k, numbering=numbering)
+        async with aclosing(stream) as events:
             async for event in events:
                 if isinstance(event, Answer):
                     return event
@@ -168,24 +171,30 @@ class Answerer:
         history: Sequence[Turn] = (),
         generation: GenerationSettings | None = None,
         k: int | None = None,
+        numbering: Numbering | None = None,
     ) -> AsyncGenerator[AnswerEvent]:
         """Yield the answer as it comes about.
 
         First Retrieved (unless the question is blocked), then TextDelta, Citation, Statement and Moderated as they
         come, last the Answer, whose text is that of all deltas together. ``generation`` replaces the default settings,
-        ``history`` is the conversation so far, oldest turn first. Nothing found, or nothing that fits the context, is
-        answered without calling the generator. Closing the iterator stops what is under way. Raises QuestionError at
-        once for an empty question; while iterating, what retrieval, generation and (if the policy is closed)
-        moderation raise.
+        ``history`` is the conversation so far, oldest turn first, whose markers ``numbering`` knows and goes on with.
+        Nothing found, or nothing that fits the context, is answered without calling the generator. Closing the iterator
+        stops what is under way. Raises QuestionError at once for an empty question; while iterating, what retrieval,
+        generation and (if the policy is closed) moderation raise.
         """
         question = checked_question(question)
         k = self._settings.k if k is None else k
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        return self._stream(question, tuple(history), generation or self._settings.generation, k)
+        return self._stream(question, tuple(history), generation or self._settings.generation, k, numbering)
 
     async def _stream(
-        self, question: str, history: Sequence[Turn], generation: GenerationSettings, k: int
+        self,
+        question: str,
+        history: Sequence[Turn],
+        generation: GenerationSettings,
+        k: int,
+        numbering: Numbering | None,
     ) -> AsyncGenerator[AnswerEvent]:
         draft = _Draft(question, self._generator.model)
         hits = await self._find(draft, history, k)
@@ -195,11 +204,11 @@ class Answerer:
                 yield flag
             yield TextDelta(_refused(draft, "moderation", notice("question_blocked", question)))
         else:
-            draft.sources = await self._packed(draft, hits)
+            draft.sources = await self._packed(draft, hits, numbering)
             yield Retrieved(draft.sources)
             for flag in flags:
                 yield flag
-            async with aclosing(self._written(draft, history, generation)) as events:
+            async with aclosing(self._written(draft, history, generation, is_numbered=numbering is not None)) as events:
                 async for event in events:
                     yield event
         yield draft.answer()
@@ -238,27 +247,34 @@ class Answerer:
             if verdict.flagged and self._policy.action == "block":
                 raise _QuestionBlocked
 
-    async def _packed(self, draft: _Draft, hits: Sequence[Hit]) -> tuple[Source, ...]:
-        with draft.timed("pack"):
-            return await asyncio.to_thread(  # reads the disk and counts tokens: not on the event loop
-                pack,
+    async def _packed(self, draft: _Draft, hits: Sequence[Hit], numbering: Numbering | None) -> tuple[Source, ...]:
+        def packed() -> tuple[Source, ...]:
+            sources = pack(
                 hits,
                 documents=self._documents,
                 tokenizer=self._tokenizer,
                 budget_tokens=self._settings.context_tokens,
+                highest_marker=0 if numbering is None else numbering.highest,
             )
+            return sources if numbering is None else numbering.number(sources)
+
+        with draft.timed("pack"):
+            return await asyncio.to_thread(packed)  # reads the disk and counts tokens: not on the event loop
 
     async def _written(
-        self, draft: _Draft, history: Sequence[Turn], generation: GenerationSettings
+        self, draft: _Draft, history: Sequence[Turn], generation: GenerationSettings, *, is_numbered: bool
     ) -> AsyncGenerator[Shown | Moderated]:
         """Yield what the generator writes, or the notice that there is nothing to write from; fill the draft."""
         if not draft.sources:
             said: Notice = "nothing_allowed" if draft.nothing_allowed else "not_in_documents"
             yield TextDelta(_refused(draft, "not_in_documents", notice(said, draft.question)))
             return
-        draft.notes = (*draft.notes, *injection_notes(draft.sources))
-        turns = pack_history(history, tokenizer=self._tokenizer, budget_tokens=self._settings.history_tokens)
-        prompt = Prompt(instructions(self._settings.extra_instructions), draft.sources, draft.question, turns)
+        budget = self._settings.history_tokens
+        turns = pack_history(history, tokenizer=self._tokenizer, budget_tokens=budget)
+        left_out = history_notes(history, turns, budget_tokens=budget)
+        draft.notes = (*draft.notes, *left_out, *injection_notes(draft.sources))
+        system = instructions(self._settings.extra_instructions)
+        prompt = Prompt(system, draft.sources, draft.question, turns, is_numbered=is_numbered)
         delivery = Delivery(
             lambda objections: Writing(
                 replace(prompt, objections=tuple(objections)), generator=self._generator, documents=self._documents

@@ -48,16 +48,18 @@ class _Passage:
 
 
 def pack(
-    hits: Sequence[Hit], *, documents: DocumentStore, tokenizer: Tokenizer, budget_tokens: int
+    hits: Sequence[Hit], *, documents: DocumentStore, tokenizer: Tokenizer, budget_tokens: int, highest_marker: int = 0
 ) -> tuple[Source, ...]:
     """Return the sources made of ``hits`` (best first), numbered from 1, best first.
+
+    Room is left for numbers after ``highest_marker``, which a conversation may have reached.
 
     Hits of one document that overlap or lie close together become one source, read from the stored text; one that
     begins among the rows of a table keeps the table's header, which its first chunk brings as its context. The budget
     counts sources as the prompt renders them. A hit that does not fit is passed over in favour of smaller ones after
     it, never cut. A hit whose document has changed or gone since it was found is passed over too: it is no longer so.
     """
-    packer = _Packer(documents, tokenizer, n_hits=len(hits))
+    packer = _Packer(documents, tokenizer, widest_marker=highest_marker + max(len(hits), 1))
     passages: list[_Passage] = []
     for rank, hit in enumerate(hits):
         new = _Passage((hit,), rank)
@@ -76,10 +78,10 @@ def pack(
 class _Packer:
     """Reads and counts passages, each once."""
 
-    def __init__(self, documents: DocumentStore, tokenizer: Tokenizer, *, n_hits: int) -> None:
+    def __init__(self, documents: DocumentStore, tokenizer: Tokenizer, *, widest_marker: int) -> None:
         self._documents = documents
         self._tokenizer = tokenizer
-        self._widest_marker = max(n_hits, 1)
+        self._widest_marker = widest_marker
         self._sources: dict[tuple[str, int, int], Source] = {}
         self._costs: dict[tuple[str, int, int], int] = {}
 

@@ -80,6 +80,8 @@ class AnswerOptions:
 
     context_tokens: int = 4000
     """tokens of sources in the prompt"""
+    history_tokens: int = 1000
+    """tokens of earlier turns in the prompt, the newest first; 0 sends none"""
     instructions: str = ""
     """added to the system instructions"""
     temperature: float | None = None
@@ -101,6 +103,7 @@ class AnswerOptions:
 
     def __post_init__(self) -> None:
         require(self.context_tokens >= 64, "context_tokens", self.context_tokens, "a whole number from 64")
+        require(self.history_tokens >= 0, "history_tokens", self.history_tokens, "a whole number from 0")
 
 
 @dataclass(frozen=True, slots=True)

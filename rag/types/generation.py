@@ -31,6 +31,7 @@ class Prompt:
     """What a generator gets: instructions, sources and question stay apart until a generator renders them.
 
     ``objections`` say what an answer to this question, written before, said that the sources do not bear out.
+    ``is_numbered``: the markers in earlier answers number the same sources as those of this prompt do.
     """
 
     instructions: str
@@ -38,6 +39,7 @@ class Prompt:
     question: str
     history: tuple[Turn, ...] = ()
     objections: tuple[str, ...] = ()
+    is_numbered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
