@@ -11,6 +11,7 @@ from typing import Unpack
 from api.ask_options import AskOptions
 from api.conversing import Threads
 from api.filling import FillingShelf
+from api.verifying import verifier_of
 from index.collection import Collection
 from index.many import ManyDocuments, ManyRetriever, OnceEmbedder
 from index.retriever import VECTOR_WEIGHT, HybridRetriever
@@ -219,6 +220,7 @@ class Footnote(FillingShelf):
             moderator=await self.wiring.moderator(),
             policy=self.wiring.moderation_policy(),
             asking=await self.wiring.asking(),
+            verifier=await verifier_of(self.wiring, options),
             settings=AnswerSettings(
                 k=self.settings.retrieval.k,
                 context_tokens=options.context_tokens,

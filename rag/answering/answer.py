@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from rag.answering.asking import Asking
@@ -19,6 +20,7 @@ from rag.answering.numbering import Numbering
 from rag.answering.prompt import history_notes, instructions, pack_history
 from rag.answering.question import Notice, checked_question, notice, retrieval_query
 from rag.answering.sifting import Shown
+from rag.answering.verification import Verifier
 from rag.answering.writing import Writing
 from rag.contracts import ABSTENTION, DocumentStore, Generator, Moderator, Retriever, Tokenizer
 from rag.types import (
@@ -135,9 +137,10 @@ class Answerer:
         moderator: Moderator | None = None,
         policy: ModerationPolicy | None = None,
         asking: Asking | None = None,
+        verifier: Verifier | None = None,
         settings: AnswerSettings | None = None,
     ) -> None:
-        """Without ``asking`` nobody writes queries: the plain one is searched with."""
+        """Without ``asking`` nobody writes queries, without ``verifier`` verdicts are those of the rules."""
         self._retriever = retriever
         self._generator = generator
         self._documents = documents
@@ -145,6 +148,7 @@ class Answerer:
         self._moderator = moderator
         self._policy = policy or ModerationPolicy()
         self._asking = asking
+        self._verifier = verifier
         self._settings = settings or AnswerSettings()
 
     async def answer(
@@ -280,6 +284,7 @@ class Answerer:
                 replace(prompt, objections=tuple(objections)), generator=self._generator, documents=self._documents
             ),
             unsupported=self._settings.unsupported,
+            verify=None if self._verifier is None else partial(self._verifier.refine, sources=draft.sources),
         )
         blocks = self._policy.action == "block"
         async with aclosing(delivery.events(generation, check=self._check("answer"), blocks=blocks)) as events:
@@ -304,6 +309,8 @@ class Answerer:
         for written in delivery.writings:
             draft.verdicts += written.verdicts
             draft.usage = _sum(draft.usage, written.usage(self._tokenizer))
+        for usage in delivery.usages:
+            draft.usage = _sum(draft.usage, usage)
         if writing.done is not None:
             draft.model, draft.finish_reason = writing.done.model, writing.done.finish_reason
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,9 +16,10 @@ from rag.answering.citations import Judged
 from rag.answering.moderation import Check
 from rag.answering.sifting import NOT_BORNE_OUT, Shown, Sieve, is_borne_out
 from rag.answering.support import support_of
+from rag.answering.verification import Refined, is_doubtful
 from rag.answering.writing import Writing
 from rag.errors import GenerationError
-from rag.types import Citation, GenerationSettings, Moderated, Removed, Statement
+from rag.types import Citation, GenerationSettings, Moderated, Removed, Statement, Usage
 
 __all__ = ["Delivery", "Unsupported"]
 
@@ -26,6 +27,7 @@ Unsupported = Literal["flag", "remove", "regenerate"]
 """What is done about statements that their sources do not bear out."""
 
 Write = Callable[[Sequence[str]], Writing]
+Verify = Callable[[str, Sequence[Judged]], Awaitable[Refined]]
 
 
 @dataclass(slots=True)
@@ -60,9 +62,11 @@ class Delivery:
 
     ``write`` begins a text; it is told what an earlier one said that the sources do not bear out. ``chosen`` is the
     writing whose text is shown, ``writings`` are all. ``holds_nothing``: nothing of it was borne out, and no text came.
+    ``usages`` is what verifying took.
     """
 
-    def __init__(self, write: Write, *, unsupported: Unsupported) -> None:
+    def __init__(self, write: Write, *, unsupported: Unsupported, verify: Verify | None = None) -> None:
+        """``verify`` looks again at the sentences of a finished text that are in doubt; without it the rules decide."""
         self.writings: list[Writing] = []
         self.text = ""
         self.citations: list[Citation] = []
@@ -72,7 +76,9 @@ class Delivery:
         self.notes: list[str] = []
         self.holds_nothing = False
         self.timings_ms: dict[str, float] = {}
+        self.usages: list[Usage] = []
         self._write = write
+        self._verify = verify
         self._unsupported = unsupported
         self._chosen: Writing | None = None
 
@@ -98,33 +104,39 @@ class Delivery:
         self, settings: GenerationSettings, check: Check | None, blocks: bool
     ) -> AsyncGenerator[Shown | Moderated]:
         writing = self._begin(())
-        unknown: dict[int, None] = {}
+        held: list[Judged] = []
         async with aclosing(writing.events(settings, check=check, blocks=blocks)) as events:
             async for event in events:
                 if not isinstance(event, Judged):
                     yield event
-                    continue
-                unknown.update(dict.fromkeys(event.unknown_markers))
-                self.citations += event.citations
-                for citation in event.citations:
-                    yield citation
-                if event.statement is not None:
-                    self.statements.append(event.statement)
-                    yield event.statement
+                elif held or (self._verify is not None and is_doubtful(writing.text, event)):
+                    held.append(event)  # the text goes on; verdicts stay in order
+                else:
+                    for found in self._found(event):
+                        yield found
+        for sentence in await self._refined(writing.text, held):
+            for found in self._found(sentence):
+                yield found
         self.text = writing.text
-        self.unknown_markers = tuple(unknown)
 
     async def _sifted(
         self, settings: GenerationSettings, check: Check | None, blocks: bool
     ) -> AsyncGenerator[Shown | Moderated]:
         writing, sieve = self._begin(()), Sieve()
+        held: list[Judged] = []
         async with aclosing(writing.events(settings, check=check, blocks=blocks)) as events:
             async for event in events:
                 if isinstance(event, Moderated):
                     yield event
                 elif isinstance(event, Judged):
+                    if held or (self._verify is not None and is_doubtful(writing.text, event)):
+                        held.append(event)
+                        continue
                     for shown in sieve.take(writing.text, event):
                         yield shown
+        for sentence in await self._refined(writing.text, held):
+            for shown in sieve.take(writing.text, sentence):
+                yield shown
         for shown in sieve.finish():
             yield shown
         self._take(sieve)
@@ -169,6 +181,7 @@ class Delivery:
                     yield event
                 elif isinstance(event, Judged):
                     draft.sentences.append(event)
+        draft.sentences = list(await self._refined(draft.writing.text, draft.sentences))
 
     def _better(self, first: _Draft, second: _Draft, n_objections: int) -> _Draft:
         """Return the draft to show, and say in the notes which and why."""
@@ -188,6 +201,27 @@ class Delivery:
         shown = "the second is shown" if is_second else "the first is shown, for the second is no better"
         self.notes.append(f"{begun}: {shown} (first {said[0]}, second {said[1]})")
         return second if is_second else first
+
+    async def _refined(self, text: str, sentences: Sequence[Judged]) -> Sequence[Judged]:
+        """Return the sentences with the verdicts that hold."""
+        if self._verify is None or not any(is_doubtful(text, sentence) for sentence in sentences):
+            return sentences
+        started = time.perf_counter()
+        refined = await self._verify(text, sentences)
+        self.timings_ms["verify"] = self.timings_ms.get("verify", 0.0) + (time.perf_counter() - started) * 1000
+        self.notes += refined.notes
+        if refined.usage is not None:
+            self.usages.append(refined.usage)
+        return refined.sentences
+
+    def _found(self, sentence: Judged) -> list[Citation | Statement]:
+        """Keep what was found of a sentence that is shown already, and return it in order."""
+        self.citations += sentence.citations
+        self.unknown_markers = tuple(dict.fromkeys((*self.unknown_markers, *sentence.unknown_markers)))
+        if sentence.statement is None:
+            return [*sentence.citations]
+        self.statements.append(sentence.statement)
+        return [*sentence.citations, sentence.statement]
 
     def _begin(self, objections: Sequence[str]) -> Writing:
         writing = self._write(objections)

@@ -100,8 +100,16 @@ class AnswerOptions:
     """texts before which the answer ends; up to four"""
     unsupported: Literal["flag", "remove", "regenerate"] = "flag"
     """what is done about statements that their sources do not bear out: shown as such, left out, or written again"""
+    verify_model: str = ""
+    """a model of the chat endpoint that looks again at verdicts that rest on words alone; empty is none"""
+    verify_tokens: int = 6000
+    """tokens of statements and sources that it is sent for one answer, at most"""
+    verify_timeout_s: float = 10.0
+    """seconds after which the verdicts of the rules stand"""
 
     def __post_init__(self) -> None:
+        require(self.verify_tokens >= 1, "verify_tokens", self.verify_tokens, "a whole number from 1")
+        require(self.verify_timeout_s > 0, "verify_timeout_s", self.verify_timeout_s, "a number above 0")
         require(self.context_tokens >= 64, "context_tokens", self.context_tokens, "a whole number from 64")
         require(self.history_tokens >= 0, "history_tokens", self.history_tokens, "a whole number from 0")
 
