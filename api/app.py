@@ -17,7 +17,18 @@ from api.event_schemas import add_event_schemas
 from api.footnote import Footnote
 from api.keys import ReaderKeys
 from api.live_answers import LiveAnswers
-from api.routes import answers, collections, documents, following, remodelling, service, shelving, sources, urls
+from api.routes import (
+    answers,
+    collections,
+    documents,
+    following,
+    remodelling,
+    service,
+    shelving,
+    sources,
+    threads,
+    urls,
+)
 from rag.errors import RagError
 
 __all__ = ["create_app"]
@@ -30,6 +41,7 @@ Every error, whatever its status, has the body `{"error": {"message", "type", "p
 
 _TAGS = [
     {"name": "answers", "description": "Ask the documents, or search them."},
+    {"name": "conversations", "description": "Questions and answers that are kept, and understood together."},
     {"name": "collections", "description": "A collection is a named set of documents with one embedding model."},
     {"name": "documents", "description": "Put files in, look at them, take them out."},
     {"name": "service", "description": "The service itself."},
@@ -71,7 +83,7 @@ def create_app(footnote: Footnote, *, heartbeat_s: float = 10.0) -> FastAPI:
     app.state.live = live
     app.state.heartbeat_s = heartbeat_s
     app.add_middleware(Edge, server=footnote.settings.server, keys=ReaderKeys(footnote.settings.library))
-    for part in (answers, following, collections, shelving, remodelling, sources, documents, urls, service):
+    for part in (answers, following, threads, collections, shelving, remodelling, sources, documents, urls, service):
         app.include_router(part.router)
     add_event_schemas(app)
     return app

@@ -340,6 +340,8 @@ def client(ingested: Path, fresh_folder: Path) -> Iterator[TestClient]:
 
 EXAMPLE_ID = "answer-751494285b8a4360ba6f705a0adae519"
 """In the examples the answer that was asked for last."""
+EXAMPLE_THREAD = "thread-6f1c8e0b5a3d4c92b7e1f0a9d8c6b543"
+"""In the examples the conversation that was made last."""
 CURLS = {name: [line for _, line in shell_lines(of=(name,)) if line.startswith("curl")] for name in NAMES}
 
 
@@ -350,13 +352,15 @@ def test_the_curl_examples_of_a_page_succeed_one_after_another(
     for file in ("notes.md", "report.txt"):
         (fresh_folder / file).write_text("The report says that it rained.\n", encoding="utf-8")
     (fresh_folder / "manual.pdf").write_bytes(pdf_bytes([["The warranty lasts 24 months."]]))
-    answer_id = ""
+    answer_id = thread_id = ""
     for line in CURLS[name]:
         # A page is not fetched from there: this machine is refused, which is an answer, too.
         line = line.replace("https://example.org", "http://127.0.0.1")
-        reply = curl(client, line.replace(EXAMPLE_ID, answer_id))
+        reply = curl(client, line.replace(EXAMPLE_ID, answer_id).replace(EXAMPLE_THREAD, thread_id))
         answer_id = reply.headers.get("x-answer-id", answer_id)
         assert reply.is_success, f"{line}: {reply.text}"
+        if reply.status_code == 201 and reply.json().get("id", "").startswith("thread-"):
+            thread_id = reply.json()["id"]
         if '"stream": true' in line:
             assert re.findall(r"^event: (\w+)", reply.text, re.MULTILINE)[-1] == "done"
 
@@ -404,7 +408,7 @@ def test_every_route_has_a_curl_example(client: TestClient) -> None:
             (
                 method,
                 re.sub(
-                    r"(?<=/collections/)[^/]+|(?<=/documents/).+?(?=/pages/|$)|(?<=/pages/)\d+|(?<=/source/).+|(?<=/snapshots/)(?!prune)[^/]+|(?<=/answers/)[^/]+",
+                    r"(?<=/collections/)[^/]+|(?<=/documents/).+?(?=/pages/|$)|(?<=/pages/)\d+|(?<=/source/).+|(?<=/snapshots/)(?!prune)[^/]+|(?<=/answers/)[^/]+|(?<=/threads/)[^/]+",
                     "{}",
                     match[1],
                 ),

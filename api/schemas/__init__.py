@@ -72,6 +72,14 @@ from api.schemas.events import (
     StreamEvent,
     UsageEvent,
 )
+from api.schemas.threads import (
+    Message,
+    MessageList,
+    NewThread,
+    Thread,
+    ThreadChange,
+    ThreadList,
+)
 
 __all__ = [
     "MAX_QUESTION_CHARACTERS",
@@ -101,6 +109,8 @@ __all__ = [
     "Hit",
     "Imported",
     "IngestUrlsRequest",
+    "Message",
+    "MessageList",
     "Missing",
     "ModelChange",
     "ModeratedEvent",
@@ -108,6 +118,7 @@ __all__ = [
     "NewCollection",
     "NewName",
     "NewSnapshot",
+    "NewThread",
     "PageSpan",
     "Pruned",
     "Pruning",
@@ -128,6 +139,9 @@ __all__ = [
     "StatementEvent",
     "StreamEvent",
     "Support",
+    "Thread",
+    "ThreadChange",
+    "ThreadList",
     "UploadReply",
     "UploadedFile",
     "UrlsReply",

@@ -64,6 +64,9 @@ class AskRequest(_OfCollections):
 
     question: Annotated[Text, Field(examples=["When did the first crewed landing on the Moon take place?"])]
     history: list[HistoryTurn] = Field(default_factory=list, max_length=MAX_TURNS, description="oldest first")
+    thread: Annotated[
+        str | None, Field(max_length=100, description="id of a stored conversation, which takes the place of `history`")
+    ] = None
     k: Annotated[Hits | None, Field(description="hits the answer is written from")] = None
     filter: Filtering = None
     min_score: MinScore = None
@@ -89,6 +92,7 @@ class AskRequest(_OfCollections):
             collection=self.collection,
             collections=self.collections,
             history=tuple(Turn(turn.role, turn.text) for turn in self.history),
+            thread=self.thread,
             k=self.k,
             generation=self._generation(defaults),
             filter=self.filter,

@@ -27,6 +27,7 @@ class Failing:
         self.settings = Settings(server=server or ServerOptions())
         self.error = error
         self.changes = self  # of which only `get` is asked for
+        self.threads = self
 
     async def aclose(self) -> None:
         pass
@@ -46,11 +47,14 @@ class Failing:
     take_snapshot = restore_snapshot = change_model = set_attributes = _fail
     collections = status = documents = document = delete_collection = _fail_now
     snapshots = delete_snapshot = prune_snapshots = start_change_of_model = get = _fail_now
+    create = list = change = delete = messages = export = _fail_now
 
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/ask"): {"json": {"question": "Why?"}},
     ("POST", "/search"): {"json": {"query": "why"}},
+    ("POST", "/threads"): {"json": {}},
+    ("PATCH", "/threads/{thread_id}"): {"json": {"title": "new"}},
     ("POST", "/collections"): {"json": {"name": "new"}},
     ("PATCH", "/collections/{name}/documents/{document_id}"): {"json": {"attributes": {"year": 2020}}},
     ("POST", "/collections/{name}/copy"): {"json": {"to": "new"}},
@@ -116,7 +120,7 @@ def guarded() -> Iterator[httpx2.Client]:
 
 
 def test_the_walk_covers_the_service() -> None:
-    assert len(all_routes()) == 29
+    assert len(all_routes()) == 36
 
 
 @pytest.mark.parametrize(("method", "path"), footnote_routes())
