@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from rag.answering.delivery import Unsupported
 from rag.filter_text import FilterLike
 from rag.types import GenerationSettings, Turn
 
-__all__ = ["AskOptions"]
+__all__ = ["AskOptions", "QueryWishes"]
+
+
+class QueryWishes(TypedDict, total=False):
+    """What is written to search with, in place of the settings ``query.*`` of the same names."""
+
+    rewrite: Literal["auto", "off", "always"]
+    alternatives: int
+    hyde: Literal["off", "on"]
+    translate: Literal["auto", "off"]
 
 
 class AskOptions(TypedDict, total=False):
@@ -33,3 +42,4 @@ class AskOptions(TypedDict, total=False):
     filter: FilterLike | None
     answer_id: str
     unsupported: Unsupported | None
+    query: QueryWishes

@@ -91,6 +91,7 @@ def answer_json(answer: Answer) -> JSON:
         "moderation": [_verdict_json(verdict) for verdict in answer.moderation],
         "notes": list(answer.notes),
         "removed": [dataclasses.asdict(sentence) for sentence in answer.removed],
+        "queries": list(answer.queries),
     }
 
 

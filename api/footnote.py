@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Unpack
 
-from api.ask_options import AskOptions
+from api.ask_options import AskOptions, QueryWishes
 from api.conversing import Threads
 from api.filling import FillingShelf
 from api.verifying import verifier_of
@@ -17,6 +17,7 @@ from index.many import ManyDocuments, ManyRetriever, OnceEmbedder
 from index.retriever import VECTOR_WEIGHT, HybridRetriever
 from index.vector_store import VectorSpace
 from rag.answering.answer import Answerer, AnswerSettings
+from rag.answering.asking import Asking
 from rag.answering.numbering import Numbering
 from rag.answering.reranked import RerankedRetriever
 from rag.contracts import DocumentStore, Embedder, Retriever
@@ -199,6 +200,13 @@ class Footnote(FillingShelf):
             min_score=min_score,
         )
 
+    async def _asking(self, collections: Sequence[Collection], wishes: QueryWishes | None) -> Asking | None:
+        asking = await self.wiring.asking(wishes)
+        if asking is None or not asking.translate:
+            return asking
+        languages = await asyncio.gather(*(asyncio.to_thread(collection.language) for collection in collections))
+        return replace(asking, languages=tuple(dict.fromkeys(filter(None, languages))))
+
     async def _answerer(self, asked: AskOptions) -> Answerer:
         collections = self._searched(asked.get("collection"), asked.get("collections", ()))
         options = self.settings.answer
@@ -219,8 +227,8 @@ class Footnote(FillingShelf):
             tokenizer=self.wiring.answer_tokenizer(collections[0].config),
             moderator=await self.wiring.moderator(),
             policy=self.wiring.moderation_policy(),
-            asking=await self.wiring.asking(),
             verifier=await verifier_of(self.wiring, options),
+            asking=await self._asking(collections, asked.get("query")),
             settings=AnswerSettings(
                 k=self.settings.retrieval.k,
                 context_tokens=options.context_tokens,

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.ask_options import QueryWishes
 from api.choice import Choice, Family, choose
 from index.records import CollectionConfig
 from index.vector_store import VectorSpace
@@ -393,22 +394,31 @@ class Wiring:
             raise ConfigError("this needs a chat model, and none is set; set OPENAI_API_KEY, or see `rag doctor`")
         return ChatClient(self.client(choice)), await self.model(choice)
 
-    async def asking(self) -> Asking | None:
-        """Return how the queries of a question are written; None without a chat model, or where none are wanted."""
-        options = self._settings.query
-        nothing_wanted = options.rewrite == "off" and not options.alternatives and options.hyde == "off"
+    async def asking(self, wishes: QueryWishes | None = None) -> Asking | None:
+        """Return how the queries of a question are written; None without a chat model, or where none are wanted.
+
+        ``wishes`` are a question's own. Whoever knows the languages of the documents adds them.
+        """
+        options = replace(self._settings.query, **(wishes or {}))
+        nothing_wanted = options.rewrite == options.hyde == options.translate == "off" and not options.alternatives
         if nothing_wanted or self.choice("chat").kind == "local":
             return None
         if self._query_writer is None:  # kept, for what it remembers
             client, model = await self.chat()
             self._query_writer = QueryWriter(
                 client,
-                model=model,
+                model=options.model or model,
                 tokenizer=named_tokenizer(CHAT_TOKENIZER),
                 max_tokens=options.max_tokens,
                 timeout_s=options.timeout_s,
             )
-        return Asking(self._query_writer, options.rewrite, options.alternatives, options.hyde == "on")
+        return Asking(
+            self._query_writer,
+            options.rewrite,
+            options.alternatives,
+            hyde=options.hyde == "on",
+            translate=options.translate == "auto",
+        )
 
     async def moderator(self) -> Moderator | None:
         """Return who moderates; None when nobody does."""

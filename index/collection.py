@@ -27,6 +27,7 @@ from index.check import (
 from index.database import Database
 from index.filtering import AllowedRows, FilterCache
 from index.keyword_leg import KeywordLeg
+from index.languages import MainLanguage
 from index.locks import WriterLock
 from index.migrations import COLLECTION_STEPS
 from index.records import (
@@ -98,6 +99,7 @@ class Collection:
         )
         self._filters = FilterCache()
         self._keyword_leg = KeywordLeg(folder / "keywords", self._database)
+        self._language = MainLanguage(self._database)
 
     def __enter__(self) -> Collection:
         return self
@@ -155,6 +157,10 @@ class Collection:
             return None
         with self._database.reading() as connection:
             return self._filters.allowed(connection, filter_)
+
+    def language(self) -> str:
+        """Return the language that most of it is written in: "zh", "en", or "" for none of them."""
+        return self._language.get()
 
     def refresh(self) -> None:
         """Bring both derived indexes up to date now, instead of at the next search."""

@@ -129,6 +129,18 @@ def _generation(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _queries(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("queries", "what a chat model writes to search with")
+    group.add_argument(
+        "--rewrite", choices=("auto", "off", "always"), help="make a follow-up stand alone (auto: where it must)"
+    )
+    group.add_argument("--alternatives", type=int, metavar="N", help="search other wordings too, up to five")
+    group.add_argument("--hyde", action="store_true", help="search a passage such as might answer the question, too")
+    group.add_argument(
+        "--translate", choices=("auto", "off"), help="ask in the language of the documents, too, where it is another"
+    )
+
+
 def _ingest(commands: Commands) -> None:
     parser = _command(
         commands,
@@ -192,6 +204,7 @@ def _ask(commands: Commands) -> None:
     )
     parser.add_argument("--events", action="store_true", help="with --json: print the events as they happen")
     _json(parser)
+    _queries(parser)
     _generation(parser)
 
 
@@ -206,6 +219,7 @@ def _chat(commands: Commands) -> None:
     parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
     _narrowing(parser)
     _json(parser)
+    _queries(parser)
     _generation(parser)
 
 

@@ -160,6 +160,7 @@ _ANSWER: dict[str, Any] = {
     "moderation": [],
     "notes": [],
     "removed": [],
+    "queries": ["When did the first crewed landing on the Moon take place?"],
 }
 
 
@@ -185,6 +186,7 @@ class Answer(Reply):
     moderation: list[Verdict]
     notes: Annotated[list[str], Field(description="what the retrieval could not do as it was set")]
     removed: Annotated[list[Removed], Field(description="sentences left out, where `unsupported` is not `flag`")]
+    queries: Annotated[list[str], Field(description="what was searched with: as asked, or as a chat model wrote it")]
 
 
 class Hit(Reply):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.ask_options import AskOptions
+from api.ask_options import AskOptions, QueryWishes
 from api.schemas.base import Collections, Hits, Request, Text, WhichCollection
 from rag.settings import AnswerOptions
 from rag.types import GenerationSettings, Turn
@@ -59,6 +59,19 @@ class _OfCollections(Request):
         return self
 
 
+class QueryChoice(Request):
+    """What a chat model writes to search with; what is left out is as the service's settings say."""
+
+    rewrite: Literal["auto", "off", "always"] | None = None
+    alternatives: Annotated[int | None, Field(ge=0, le=5, description="other wordings that are searched too")] = None
+    hyde: Literal["off", "on"] | None = None
+    translate: Literal["auto", "off"] | None = None
+
+    def wishes(self) -> QueryWishes:
+        """Return what was said of it."""
+        return cast(QueryWishes, self.model_dump(exclude_none=True))
+
+
 class AskRequest(_OfCollections):
     """A question. The sampling parameters are those of a chat completion; left out, the service's settings hold."""
 
@@ -70,6 +83,7 @@ class AskRequest(_OfCollections):
     k: Annotated[Hits | None, Field(description="hits the answer is written from")] = None
     filter: Filtering = None
     min_score: MinScore = None
+    query: Annotated[QueryChoice | None, Field(description="which queries a chat model writes for the search")] = None
     stream: Annotated[bool, Field(description="send server-sent events as the answer is written")] = False
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
@@ -98,6 +112,7 @@ class AskRequest(_OfCollections):
             filter=self.filter,
             min_score=self.min_score,
             unsupported=self.unsupported,
+            query=self.query.wishes() if self.query else QueryWishes(),
         )
 
     def _generation(self, defaults: AnswerOptions) -> GenerationSettings | None:

@@ -87,6 +87,7 @@ class _Draft:
     usage: Usage = field(default_factory=Usage)
     verdicts: list[ModerationVerdict] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    queries: tuple[str, ...] = ()
     nothing_allowed: bool = False
     timings_ms: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
@@ -117,6 +118,7 @@ class _Draft:
             moderation=tuple(self.verdicts),
             notes=self.notes,
             removed=tuple(self.removed),
+            queries=self.queries,
         )
 
 
@@ -232,6 +234,7 @@ class Answerer:
         retrieval = retrieving.result()
         draft.timings_ms.update(retrieval.timings_ms)
         draft.notes = retrieval.notes
+        draft.queries = retrieval.queries
         draft.usage = retrieval.usage or draft.usage
         draft.nothing_allowed = retrieval.nothing_allowed
         floor = self._settings.relevance_floor
@@ -241,7 +244,8 @@ class Answerer:
         with draft.timed("retrieve"):
             if self._asking is not None:
                 return await self._asking.retrieve(self._retriever, draft.question, history, k=k)
-            return await self._retriever.retrieve(retrieval_query(draft.question, history), k=k)
+            query = retrieval_query(draft.question, history)
+            return replace(await self._retriever.retrieve(query, k=k), queries=(query,))
 
     async def _judge_question(self, draft: _Draft, check: Check) -> None:
         with draft.timed("moderation"):

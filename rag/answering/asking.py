@@ -4,36 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from rag.answering.queries import QueriesError, QueryWriter, WantedQueries
-from rag.answering.question import retrieval_query
+from rag.answering.question import reads_chinese, retrieval_query
 from rag.contracts import Retriever
 from rag.types import Hit, Retrieval, Turn
 
 __all__ = ["Asking", "merged"]
 
+_LATIN = re.compile("[A-Za-z]{2}")
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How the queries of a question come about: who writes them, and which are wanted."""
+    """How the queries of a question come about: who writes them, and which are wanted.
+
+    ``languages`` are those of the documents, "en" and "zh": a question in none of them is asked in the first, too.
+    """
 
     writer: QueryWriter
     rewrite: Literal["auto", "off", "always"] = "auto"
     alternatives: int = 0
     hyde: bool = False
+    translate: bool = True
+    languages: tuple[str, ...] = ()
 
     def wanted(self, question: str, history: Sequence[Turn]) -> WantedQueries:
         """Return what is to be written; a question without a conversation is never rewritten."""
         leans = retrieval_query(question, history) != question
         spoken = any(turn.role == "user" and turn.text.strip() for turn in history)
         rewrite = leans if self.rewrite == "auto" else spoken and self.rewrite == "always"
-        return WantedQueries(rewrite, self.alternatives, self.hyde)
+        return WantedQueries(rewrite, self.alternatives, self._translation(question), self.hyde)
+
+    def _translation(self, question: str) -> Literal["", "en", "zh"]:
+        own = "zh" if reads_chinese(question) else "en" if _LATIN.search(question) else ""
+        if not self.translate or not own or not self.languages or own in self.languages:
+            return ""
+        return "en" if self.languages[0] == "en" else "zh"
 
     async def retrieve(self, retriever: Retriever, question: str, history: Sequence[Turn], *, k: int) -> Retrieval:
         """Return the hits of all queries together, at most ``k``.
@@ -54,7 +67,7 @@ class Asking:
                 note = f"asked with the plain query: {error}"
                 _LOG.warning(note)
                 found = await plain
-                return replace(found, queries=(plain_query,), notes=(*found.notes, note))
+                return replace(found, queries=(plain_query,), notes=(*found.notes, note), usage=error.usage)
             took = {"write_queries": (time.perf_counter() - started) * 1000}
             first = written.question or plain_query
             queries = tuple(dict.fromkeys((first, *written.others)))

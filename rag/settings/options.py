@@ -63,6 +63,10 @@ class QueryOptions:
     """other wordings that are searched too, 0 to 5"""
     hyde: Literal["off", "on"] = "off"
     """whether a passage such as might answer the question is searched for too"""
+    translate: Literal["auto", "off"] = "auto"
+    """whether a question is also asked in the language of the documents, Chinese or English, where that is another"""
+    model: str = ""
+    """model that writes queries, of the endpoint of [chat]; without one, the model that answers"""
     max_tokens: int = 600
     """tokens of the conversation that are sent, and of the reply, each"""
     timeout_s: float = 5.0

@@ -110,7 +110,8 @@ class Answer:
     """A finished answer. ``answered`` is False when the documents do not say, or moderation stopped it (``refusal``).
 
     ``unknown_markers`` are numbers in the text that name no source: reported, never repaired. ``removed`` are sentences
-    that were left out of the text. ``notes`` are what retrieval and writing say of themselves.
+    that were left out of the text. ``notes`` are what retrieval and writing say of themselves,
+    ``queries`` what was searched with.
     """
 
     id: str
@@ -129,6 +130,7 @@ class Answer:
     moderation: tuple[ModerationVerdict, ...] = ()
     notes: tuple[str, ...] = ()
     removed: tuple[Removed, ...] = ()
+    queries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,38 @@ async def test_other_wordings_and_a_passage_are_searched_beside_the_question() -
     assert sorted(retriever.queries) == sorted(found.queries)
 
 
+CHINESE = "埃菲尔铁塔有多高?"
+TRANSLATED = json.dumps({"translation": "How tall is the Eiffel Tower?"})
+
+
+@pytest.mark.parametrize(
+    ("question", "languages", "translate", "asked"),
+    [
+        (CHINESE, ("en",), True, (CHINESE, "How tall is the Eiffel Tower?")),
+        (CHINESE, ("en", "zh"), True, (CHINESE,)),
+        (CHINESE, (), True, (CHINESE,)),
+        (CHINESE, ("en",), False, (CHINESE,)),
+        ("330 m?", ("zh",), True, ("330 m?",)),
+    ],
+    ids=["other language", "one of two", "unknown", "off", "no words"],
+)
+async def test_a_question_is_also_asked_in_the_language_of_the_documents(
+    question: str, languages: tuple[str, ...], translate: bool, asked: tuple[str, ...]
+) -> None:
+    chat = CannedChat(TRANSLATED)
+    both = asking(chat, languages=languages, translate=translate)
+    found = await both.retrieve(CannedRetriever(), question, (), k=3)
+    assert found.queries == asked
+    assert len(chat.requests) == len(asked) - 1
+    for request in chat.requests:
+        assert '"translation": the question in English' in request.messages[0]["content"]
+
+
+async def test_a_reply_that_is_of_no_use_is_counted_all_the_same() -> None:
+    found = await asking(CannedChat("It is old.")).retrieve(CannedRetriever(), "How old is it?", HISTORY, k=3)
+    assert found.usage == Usage(40, 9)
+
+
 async def test_the_same_turn_is_paid_for_once() -> None:
     chat = CannedChat(json.dumps({"question": ALONE}))
     twice = asking(chat)
