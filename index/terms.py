@@ -7,6 +7,7 @@ written without spaces become overlapping pairs of characters. Identifiers (``ma
 
 from __future__ import annotations
 
+import operator
 import re
 import threading
 import unicodedata
@@ -31,6 +32,7 @@ _LONGEST = 128  # characters of a term; longer runs (encoded data) are cut into 
 _AROUND = (
     ".,;:!?()[]{}<>\"'`*_-/|=~^$%&@\\"  # what is no part of a word at its ends; "+" and "#" are, in "c++" and "c#"
 )
+_PLAIN = re.compile(r"[A-Za-z0-9]+(?:[.\-][A-Za-z0-9]+)*").fullmatch
 _KEPT = 200_000  # pieces between blanks whose terms are remembered, of so many characters at most: about 40 MB
 _KEPT_LENGTH = 32
 
@@ -61,18 +63,26 @@ class IndexedTerms:
         self._of = _TermsOfPieces().__getitem__
 
     def __call__(self, text: str) -> str:
-        return " ".join(map(self._of, unicodedata.normalize("NFKC", text).split()))
+        normal = text if text.isascii() else unicodedata.normalize("NFKC", text)
+        return " ".join(map(self._of, normal.split()))
 
 
 class _TermsOfPieces(dict[str, str]):
     """The terms of pieces of text without blanks, joined. Forgets them all when they are many, so as not to grow."""
 
+    def __init__(self) -> None:
+        self._stem = Stemmer.Stemmer("english", 0).stemWord  # its own, which needs no lock
+        super().__init__()
+
     def __missing__(self, piece: str) -> str:
         core = piece.strip(_AROUND)
-        if core.isascii() and core.isalnum() and len(core) <= _LONGEST and (core[1:].islower() or not core.isalpha()):
-            found = _stem(core.lower())  # a plain word, as nearly all are
+        if _PLAIN(core) and len(core) <= _LONGEST and _has_no_humps(core, lower := core.lower()):
+            if lower.isalnum():
+                found = self._stem(lower)  # as nearly all are
+            else:
+                found = " ".join([lower, *map(self._stem, lower.replace(".", "-").split("-"))])
         else:
-            found = " ".join(_terms(piece) if piece.isascii() else [*_terms(piece), *_characters(piece)])
+            found = " ".join(_terms(piece) if piece.isascii() else _terms(piece, with_characters=True))
         if len(piece) <= _KEPT_LENGTH:
             if len(self) >= _KEPT:
                 self.clear()
@@ -80,11 +90,20 @@ class _TermsOfPieces(dict[str, str]):
         return found
 
 
-def _terms(text: str) -> list[str]:
+def _has_no_humps(word: str, lower: str) -> bool:
+    """Tell whether no part of a word is written like ``maxTokens``, for a word of ASCII and its small letters."""
+    return word[1:] == lower[1:] or word.isupper()
+
+
+def _terms(text: str, *, with_characters: bool = False) -> list[str]:
     found: list[str] = []
     for unspaced, word in _PIECES.findall(text):
-        if unspaced:
-            found.extend(unspaced[at : at + 2] for at in range(len(unspaced) - 1) or (0,))
+        if len(unspaced) == 1:
+            found.append(unspaced)
+        elif unspaced:
+            found.extend(map(operator.add, unspaced, unspaced[1:]))
+            if with_characters:
+                found.extend(unspaced)
         elif len(word) <= _LONGEST:
             found.extend(_word_terms(word))
         else:
