@@ -11,6 +11,7 @@ import operator
 import re
 import threading
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 
 import Stemmer
@@ -71,7 +72,7 @@ class _TermsOfPieces(dict[str, str]):
     """The terms of pieces of text without blanks, joined. Forgets them all when they are many, so as not to grow."""
 
     def __init__(self) -> None:
-        self._stem = Stemmer.Stemmer("english", 0).stemWord  # its own, which needs no lock
+        self._stem: Callable[[str], str] = Stemmer.Stemmer("english", 0).stemWord  # its own, which needs no lock
         super().__init__()
 
     def __missing__(self, piece: str) -> str:

@@ -1,4 +1,4 @@
-"""The other side of ``ingest.isolation``: a process that reads strangers' files, one after the other.
+"""The other side of ``ingest.reading_process``: a process that reads strangers' files, one after the other.
 
 It is started as a program, not forked: a fork of a process with threads may inherit a lock that nobody will release,
 and ``multiprocessing`` would import the caller's main module anew. Requests come on standard input, replies go to
@@ -16,6 +16,7 @@ import select
 import signal
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,10 @@ ALARM_GRACE_S = 2.0
 
 COLLECT_AFTER = 10_000, 20, 20
 """Objects made before the collector looks for circles, and how often it looks further: documents have none."""
+
+REPLIES_BUFFERED = 256 * 1024
+TOLD_EVERY_S = 0.1
+"""Replies to what was asked in one message are held back for so long, or until they are so many bytes."""
 
 MAX_MEDIA_BYTES = 32_000_000
 """Media in one reply: about so much, and one more."""
@@ -115,17 +120,23 @@ def main(reader: str) -> None:
     n_bytes_at_start = _address_space()
     _send(replies, Reply("ready"))
     while header := requests.read(LENGTH.size):
-        request: Request = pickle.loads(requests.read(*LENGTH.unpack(header)))
-        _limit(request, n_bytes_at_start)
-        media = Media(
-            request.served,
-            request.known,
-            given_up=request.given_up,
-            max_bytes=MAX_MEDIA_BYTES,
-            max_seconds=request.timeout_s / 2,
-            on_make=lambda: _send(replies, Reply("making")),
-        )
-        _send(replies, _reply(read, request, media, archives))
+        message: list[Request] = pickle.loads(requests.read(*LENGTH.unpack(header)))
+        told_at = time.monotonic()
+        for request in message:
+            _limit(request, n_bytes_at_start)
+            media = Media(
+                request.served,
+                request.known,
+                given_up=request.given_up,
+                max_bytes=MAX_MEDIA_BYTES,
+                max_seconds=request.timeout_s / 2,
+                on_make=lambda: _send(replies, Reply("making")),
+            )
+            reply = _reply(read, request, media, archives)
+            is_due = request is message[-1] or time.monotonic() - told_at > TOLD_EVERY_S
+            _send(replies, reply, flush=is_due)
+            if is_due:
+                told_at = time.monotonic()
         _set_alarm(0)
 
 
@@ -175,19 +186,20 @@ def _data(request: Request, archives: OpenArchives) -> bytes | None:
     return None
 
 
-def _send(stream: IO[bytes], reply: Reply) -> None:
+def _send(stream: IO[bytes], reply: Reply, *, flush: bool = True) -> None:
     try:
         message = pickle.dumps(reply, protocol=5)
     except MemoryError:
         message = pickle.dumps(Reply("memory"), protocol=5)
     stream.write(LENGTH.pack(len(message)))
     stream.write(message)
-    stream.flush()
+    if flush:
+        stream.flush()
 
 
 def _take_over_streams() -> tuple[IO[bytes], IO[bytes]]:
     """Return standard input and output for ourselves; what reads or prints from here on meets the null device."""
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", REPLIES_BUFFERED)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from ingest import isolation
+from ingest import reading_process
 from tests.reading import IS_SUPPORTED, at_hand
 from tests.tesseract import Tesseract
 from tests.upstream import Upstream
@@ -31,7 +31,7 @@ def readers_at_hand() -> Iterator[None]:
 @pytest.fixture
 def started_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading processes that are started as those of users are."""
-    monkeypatch.setattr(isolation, "subprocess", subprocess)
+    monkeypatch.setattr(reading_process, "subprocess", subprocess)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ingest import isolation
+from ingest import reading_process
 
 __all__ = ["IS_SUPPORTED", "ReadersAtHand", "at_hand"]
 
@@ -74,7 +74,7 @@ class ReadersAtHand:
 
 
 class _Reader:
-    """As much of a ``subprocess.Popen`` as ``ingest.isolation`` uses; safe in several threads, as that is."""
+    """As much of a ``subprocess.Popen`` as ``ingest.reading_process`` uses; safe in several threads, as that is."""
 
     def __init__(self, to_reader: int, from_reader: int, ending: int) -> None:
         self.stdin, self.stdout = os.fdopen(to_reader, "wb"), os.fdopen(from_reader, "rb")
@@ -111,7 +111,7 @@ def at_hand() -> Iterator[ReadersAtHand]:
     start = subprocess.Popen
 
     class Started:
-        """``subprocess``, as ``ingest.isolation`` sees it."""
+        """``subprocess``, as ``ingest.reading_process`` sees it."""
 
         PIPE, TimeoutExpired = subprocess.PIPE, subprocess.TimeoutExpired
 
@@ -119,11 +119,11 @@ def at_hand() -> Iterator[ReadersAtHand]:
         def Popen(command: list[str], **kwargs: Any) -> Any:
             return readers.reader(kwargs["stderr"]) if repr(READER) in command[-1] else start(command, **kwargs)
 
-    isolation.subprocess = Started  # type: ignore[assignment]
+    reading_process.subprocess = Started  # type: ignore[assignment]
     try:
         yield readers
     finally:
-        isolation.subprocess = subprocess
+        reading_process.subprocess = subprocess
         readers.close()
 
 

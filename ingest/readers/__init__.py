@@ -1,5 +1,5 @@
 """Readers: a file's bytes to a document."""
 
-from ingest.readers.dispatch import READERS, Reader, read, reader_name, supported
+from ingest.readers.dispatch import READERS, Reader, is_light, read, reader_name, supported
 
-__all__ = ["READERS", "Reader", "read", "reader_name", "supported"]
+__all__ = ["READERS", "Reader", "is_light", "read", "reader_name", "supported"]

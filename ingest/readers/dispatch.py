@@ -36,7 +36,7 @@ from ingest.readers.xlsx import read_xlsx
 from rag.errors import DocumentReadError, RagError, UnsupportedFormatError
 from rag.types import Document
 
-__all__ = ["READERS", "Reader", "read", "reader_name", "supported"]
+__all__ = ["READERS", "Reader", "is_light", "read", "reader_name", "supported"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,12 @@ def supported(path: PurePath) -> bool:
 def reader_name(name: str) -> str:
     """Return the name and version of the reader that the ending of a file's name asks for, "pdf/1" say."""
     return str(READERS.get(PurePath(name).suffix.lower(), _TEXT))
+
+
+def is_light(name: str) -> bool:
+    """Tell whether a file of this name is text by its ending: a small one is read in no time, by our own code."""
+    reader = READERS.get(PurePath(name).suffix.lower(), _TEXT)
+    return not reader.mark and not reader.takes_media
 
 
 def read(

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ingest import child, isolation
+from ingest import child, reading_process
 
 __all__ = ["forked"]
 
@@ -24,7 +24,7 @@ _ENDING_S = 5.0
 
 
 class _Forked:
-    """As much of a ``subprocess.Popen`` as ``ingest.isolation`` uses."""
+    """As much of a ``subprocess.Popen`` as ``ingest.reading_process`` uses."""
 
     def __init__(self, reader: str, others: list[_Forked]) -> None:
         requests, to_child = os.pipe()
@@ -73,7 +73,7 @@ def forked(reader: str = "ingest.readers:read") -> Iterator[None]:
     start = subprocess.Popen
 
     class Started:
-        """``subprocess``, as ``ingest.isolation`` sees it."""
+        """``subprocess``, as ``ingest.reading_process`` sees it."""
 
         PIPE, TimeoutExpired = subprocess.PIPE, subprocess.TimeoutExpired
 
@@ -81,11 +81,11 @@ def forked(reader: str = "ingest.readers:read") -> Iterator[None]:
         def Popen(*args: Any, **kwargs: Any) -> Any:
             return waiting.pop() if waiting else start(*args, **kwargs)
 
-    isolation.subprocess = Started  # type: ignore[assignment]
+    reading_process.subprocess = Started  # type: ignore[assignment]
     try:
         yield
     finally:
-        isolation.subprocess = subprocess
+        reading_process.subprocess = subprocess
         for process in waiting:
             process.kill()
             process.wait()

@@ -115,15 +115,44 @@ def test_what_a_reader_prints_goes_nowhere(give: Give, capfd: pytest.CaptureFixt
 def test_announced_files_are_read_before_they_are_asked_for(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.txt" for i in range(4)]
     for path in paths:
-        path.write_text("sleep 0.5", encoding="utf-8")
-    with IsolatedReaders(LIMITS, reader=HOSTILE, n_ahead=3) as readers:
+        path.write_text("sleep 0.2", encoding="utf-8")
+    with IsolatedReaders(LIMITS, reader=HOSTILE) as readers:
         readers.announce(ToRead(path, path.name, 9) for path in paths)
         readers.read(ToRead(paths[0], paths[0].name, 9))
-        time.sleep(0.8)
+        time.sleep(0.9)
         started = time.monotonic()
         found = [readers.read(ToRead(path, path.name, 9)).id for path in paths[1:]]
-        assert time.monotonic() - started < 0.4
+        assert time.monotonic() - started < 0.2
     assert found == ["1.txt", "2.txt", "3.txt"]
+
+
+@pytest.mark.parametrize(("order", "n_more"), [("say now", 0), ("sleep 0.3", 1)])
+def test_more_processes_are_started_where_they_are_waited_for(tmp_path: Path, order: str, n_more: int) -> None:
+    before = n_children()
+    paths = [tmp_path / f"{i}.pdf" for i in range(5)]
+    for path in paths:
+        path.write_text(order, encoding="utf-8")
+    with IsolatedReaders(LIMITS, reader=HOSTILE, n_ahead=1) as readers:
+        readers.announce(ToRead(path, path.name, 9) for path in paths)
+        assert [readers.read(ToRead(path, path.name, 9)).id for path in paths] == [path.name for path in paths]
+        assert n_children() == before + 1 + n_more
+
+
+def test_what_breaks_a_reader_is_found_among_files_that_were_sent_together(tmp_path: Path) -> None:
+    orders = {f"{i:02}.txt": "say whole" for i in range(20)} | {"03.txt": "segfault", "11.txt": "sleep 30"}
+    for name, order in orders.items():
+        (tmp_path / name).write_text(order, encoding="utf-8")
+    told = {}
+    with IsolatedReaders(LIMITS, reader=HOSTILE) as readers:
+        readers.announce(ToRead(tmp_path / name, name, 9) for name in sorted(orders))
+        for name in sorted(orders):
+            try:
+                told[name] = readers.read(ToRead(tmp_path / name, name, 9)).text
+            except DocumentReadError as error:
+                told[name] = str(error)[:45]
+    assert told.pop("03.txt") == "cannot read '03.txt': the reader crashed (sig"
+    assert told.pop("11.txt") == "cannot read '11.txt': it was not read within "
+    assert list(told.values()) == ["whole"] * 18
 
 
 def test_a_file_read_ahead_that_breaks_its_reader_fails_when_its_turn_comes(tmp_path: Path) -> None:
