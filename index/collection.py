@@ -25,7 +25,7 @@ from index.check import (
     vector_findings,
 )
 from index.database import Database
-from index.filtering import AllowedRows, FilterCache
+from index.filtering import AllowedRows, FilterCache, narrowed
 from index.keyword_leg import KeywordLeg
 from index.languages import MainLanguage
 from index.locks import WriterLock
@@ -132,12 +132,16 @@ class Collection:
 
     # --- searching ---------------------------------------------------------------------------------------------------
 
-    def search_vectors(self, vector: FloatArray, *, k: int, filter_: Filter | None = None) -> list[tuple[int, float]]:
+    def search_vectors(
+        self, vector: FloatArray, *, k: int, filter_: Filter | None = None, among: Sequence[int] | None = None
+    ) -> list[tuple[int, float]]:
         """Return at most ``k`` (row, cosine), best first, for a query vector of unit length; of what a filter allows.
 
-        The filter is applied before the search: these are the best of what it allows, however little that is.
+        The filter is applied before the search: these are the best of what it allows, however little, ``among`` rows.
         """
-        return self._confirmed(lambda: self._vector_leg.search(vector, k=k, allowed=self.allowed(filter_)))
+        return self._confirmed(
+            lambda: self._vector_leg.search(vector, k=k, allowed=narrowed(self.allowed(filter_), among))
+        )
 
     def background(self, vector: FloatArray) -> Background:
         """Return what an unrelated chunk has in common with a query vector (``index.relevance``)."""
@@ -147,9 +151,24 @@ class Collection:
         """Return the terms of a query, each with its worth: the rarer here, the more."""
         return self._keyword_leg.worths(query)
 
-    def search_keywords(self, query: str, *, k: int, filter_: Filter | None = None) -> list[tuple[int, float]]:
-        """Return at most ``k`` (row, BM25) that share a term with the query, best first; of what a filter allows."""
-        return self._confirmed(lambda: self._keyword_leg.search(query, k=k, allowed=self.allowed(filter_)))
+    def search_keywords(
+        self,
+        query: str,
+        *,
+        k: int,
+        filter_: Filter | None = None,
+        among: Sequence[int] | None = None,
+        required: Sequence[str] = (),
+    ) -> list[tuple[int, float]]:
+        """Return at most ``k`` (row, BM25) that share a term with the query, best first; of what a filter allows.
+
+        ``among`` some rows, and of chunks with all ``required`` terms.
+        """
+        return self._confirmed(
+            lambda: self._keyword_leg.search(
+                query, k=k, allowed=narrowed(self.allowed(filter_), among), required=required
+            )
+        )
 
     def allowed(self, filter_: Filter | None) -> AllowedRows | None:
         """Return the chunks that a filter allows; None is all of them."""

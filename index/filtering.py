@@ -11,6 +11,7 @@ import json
 import sqlite3
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -26,7 +27,7 @@ from index.records import Position
 from rag.attributes import BUILT_IN, Scalar, date_span
 from rag.filters import Comparison, Filter, filter_to_json, leaves
 
-__all__ = ["AllowedRows", "FilterCache", "allowed_ids", "allowed_rows", "extension_of", "folder_of"]
+__all__ = ["AllowedRows", "FilterCache", "allowed_ids", "allowed_rows", "extension_of", "folder_of", "narrowed"]
 
 _REMEMBERED = 64  # filters of a collection whose rows are kept
 _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -58,6 +59,16 @@ class AllowedRows:
             return np.zeros(len(rows), np.bool_)
         places = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
         return np.asarray(self.rows[places] == rows)
+
+
+def narrowed(allowed: AllowedRows | None, among: Sequence[int] | None) -> AllowedRows | None:
+    """Return what is both allowed and ``among`` some rows; None is everything."""
+    if among is None:
+        return allowed
+    rows = np.unique(np.array(among, np.int64))
+    if allowed is None:
+        return AllowedRows(rows, 0, 0)
+    return AllowedRows(rows[allowed.holds(rows)], allowed.n_documents, allowed.n_all_documents)
 
 
 class FilterCache:

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,9 +42,11 @@ class KeywordLeg:
         self._inode: int | None = None
         self._updating = threading.Lock()
 
-    def search(self, query: str, *, k: int, allowed: AllowedRows | None = None) -> list[tuple[int, float]]:
+    def search(
+        self, query: str, *, k: int, allowed: AllowedRows | None = None, required: Sequence[str] = ()
+    ) -> list[tuple[int, float]]:
         """Return at most ``k`` (row, BM25), best first. The rows are to be confirmed against SQLite."""
-        return self._current().search(query, k=k, allowed=allowed)
+        return self._current().search(query, k=k, allowed=allowed, required=required)
 
     def worths(self, query: str) -> dict[str, float]:
         """Return what each term of a query is worth (``KeywordIndex.worths``)."""

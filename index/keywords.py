@@ -93,10 +93,13 @@ class KeywordIndex:
         self._searcher = searcher
         self.position = position
 
-    def search(self, query: str, *, k: int, allowed: AllowedRows | None = None) -> list[tuple[int, float]]:
+    def search(
+        self, query: str, *, k: int, allowed: AllowedRows | None = None, required: Sequence[str] = ()
+    ) -> list[tuple[int, float]]:
         """Return at most ``k`` (row, BM25) with any of the query's terms, best first, ties by row.
 
-        Of the ``allowed`` rows, where not all are; a score is the same as without.
+        Of the ``allowed`` rows, where not all are, and of those with all ``required`` terms; a score is the same as
+        without.
 
         The query is plain text: nothing in it is an operator. One without terms finds nothing.
         """
@@ -107,6 +110,9 @@ class KeywordIndex:
             wanted = self._query(searcher, query)
             if wanted is None or (allowed is not None and not len(allowed)):
                 return []
+            if required:
+                musts = [tantivy.Query.const_score_query(self._term(term), 0.0) for term in required]
+                wanted = tantivy.Query.boolean_query([(tantivy.Occur.Must, one) for one in (wanted, *musts)])
             scored = self._scored(searcher, wanted, k) if allowed is None else self._among(searcher, wanted, k, allowed)
         return sorted(scored, key=lambda hit: (-hit[1], hit[0]))[:k]
 

@@ -122,6 +122,7 @@ class ManyRetriever:
         if all(one.refused for one in found):
             notes = tuple(f"{each.name}: {one.refused}" for each, one in zip(self._collections, found, strict=True))
             return Retrieval((), notes=notes, nothing_allowed=True)
+        found = _exact_first(found)
         searched = time.perf_counter()
         hits, note = await asyncio.to_thread(self._hits, found, k)
         legs = [
@@ -170,16 +171,29 @@ async def _search(collection: Collection, retriever: HybridRetriever, query: str
     return Found(collection.space, n_chunks, candidates)
 
 
+def _exact_first(found: Sequence[Found]) -> list[Found]:
+    """Return what was found; where a collection holds what is wanted word for word, nothing of those that do not."""
+    if not any(one.candidates.exact for one in found):
+        return list(found)
+    return [
+        one if one.candidates.exact or one.refused else replace(one, candidates=Candidates(), n_chunks=0)
+        for one in found
+    ]
+
+
 def _notes(collections: Sequence[Collection], found: Sequence[Found]) -> tuple[str, ...]:
-    """Return what is to be said of collections that have fewer votes than others."""
+    """Return what is to be said of the phrases of the query, and of collections that have fewer votes than others."""
+    said = tuple(dict.fromkeys(one.candidates.note for one in found if one.candidates.note))
     if all(one.vectors is None for one in found):
-        return ()
+        return said
     silent = [
         collection.name
         for collection, one in zip(collections, found, strict=True)
         if one.vectors is None and one.n_chunks
     ]
-    return (f"by keywords alone, for its model cannot read the question: {', '.join(silent)}",) if silent else ()
+    if silent:
+        return (*said, f"by keywords alone, for its model cannot read the question: {', '.join(silent)}")
+    return said
 
 
 class ManyDocuments:

@@ -13,6 +13,7 @@ import numpy as np
 
 from index.collection import Collection
 from index.fusion import fuse
+from index.phrases import Held, Wanted, held_by, wanted_exactly
 from index.picking import pick
 from index.relevance import Background, Measures, covered, relevance
 from index.terms import characters, terms
@@ -32,7 +33,8 @@ class Candidates:
     """What the two legs found for a query: cosines and BM25 scores by row. None is a leg without a vote.
 
     ``vector`` is the query's, None where the model cannot read it; ``background`` what unrelated chunks have in common
-    with it; ``words`` the terms of the query by their worth.
+    with it; ``words`` the terms of the query by their worth. ``exact`` says whether they all hold what the query wants
+    word for word, None where it wants nothing so; ``note`` what is to be said of that.
     """
 
     vectors: Mapping[int, float] | None = None
@@ -40,6 +42,8 @@ class Candidates:
     vector: FloatArray | None = None
     background: Background = field(default_factory=Background)
     words: Mapping[str, float] = field(default_factory=dict)
+    exact: bool | None = None
+    note: str = ""
 
 
 class HybridRetriever:
@@ -90,7 +94,7 @@ class HybridRetriever:
         with _timed(timings, "fuse"):
             hits, note = await asyncio.to_thread(self._fused, found, k)
         legs = [name for name, leg in (("vectors", found.vectors), ("keywords", found.keywords)) if leg is not None]
-        return Retrieval(hits, tuple(legs), timings, notes=(note,) if note else ())
+        return Retrieval(hits, tuple(legs), timings, notes=tuple(filter(None, (found.note, note))))
 
     async def refused(self) -> str:
         """Return in words that the filter lets no document through; "" where there are some, or no filter."""
@@ -103,22 +107,38 @@ class HybridRetriever:
         """Return the best of each leg, at least ``k``; ``timings`` gets how many milliseconds each stage took."""
         timings = {} if timings is None else timings
         n_candidates = max(self._candidates, k)
+        wanted = wanted_exactly(query)
+        held = Held()
+        if wanted.quoted or wanted.phrases:
+            with _timed(timings, "phrases"):
+                held = await asyncio.to_thread(self._held, wanted, n_candidates)
         (vector, vectors, background), (keywords, words) = await asyncio.gather(
-            self._by_vector(query, n_candidates, timings), self._by_keywords(query, n_candidates, timings)
+            self._by_vector(query, n_candidates, timings, held.rows),
+            self._by_keywords(query, n_candidates, timings, held.rows),
         )
-        return Candidates(vectors, keywords, vector, background, words)
+        exact = held.rows is not None if wanted.phrases else None
+        return Candidates(vectors, keywords, vector, background, words, exact, held.note)
+
+    def _held(self, wanted: Wanted, n: int) -> Held:
+        def search(query: str, required: Sequence[str], k: int) -> list[int]:
+            hits = self._collection.search_keywords(query, k=k, filter_=self._filter, required=required)
+            return [row for row, _ in hits]
+
+        return held_by(wanted, search, self._collection.chunks, n=n)
 
     async def _by_keywords(
-        self, query: str, k: int, timings: dict[str, float]
+        self, query: str, k: int, timings: dict[str, float], among: Sequence[int] | None
     ) -> tuple[dict[int, float] | None, dict[str, float]]:
         """Return the BM25 scores by row, and the words of the query by their worth."""
         with _timed(timings, "keyword_search"):
-            hits = await asyncio.to_thread(self._collection.search_keywords, query, k=k, filter_=self._filter)
+            hits = await asyncio.to_thread(
+                self._collection.search_keywords, query, k=k, filter_=self._filter, among=among
+            )
             words = await asyncio.to_thread(self._collection.term_worths, query)
         return dict(hits) or None, words
 
     async def _by_vector(
-        self, query: str, k: int, timings: dict[str, float]
+        self, query: str, k: int, timings: dict[str, float], among: Sequence[int] | None
     ) -> tuple[FloatArray | None, dict[int, float] | None, Background]:
         """Return the query's vector, the cosines by row, and what unrelated chunks have."""
         if self._keywords_only or not query.strip():
@@ -134,7 +154,9 @@ class HybridRetriever:
                 " `rag ingest --rebuild`"
             )
         with _timed(timings, "vector_search"):
-            hits = await asyncio.to_thread(self._collection.search_vectors, vector, k=k, filter_=self._filter)
+            hits = await asyncio.to_thread(
+                self._collection.search_vectors, vector, k=k, filter_=self._filter, among=among
+            )
             background = await asyncio.to_thread(self._collection.background, vector)
         return vector, dict(hits) or None, background
 

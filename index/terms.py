@@ -16,16 +16,17 @@ from functools import lru_cache
 
 import Stemmer
 
-__all__ = ["IndexedTerms", "characters", "terms"]
+__all__ = ["UNSPACED", "IndexedTerms", "characters", "terms"]
 
-# Han, kana and Hangul; Thai, Lao, Burmese and Khmer with their vowel signs.
-_UNSPACED = (
+UNSPACED = (
     "\u3005\u3007\u3040-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff\u1100-\u11ff\uac00-\ud7af\u0e01-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1780-\u17d3"
 )
-_WORD = rf"[^\W_{_UNSPACED}]+"
-_PIECES = re.compile(rf"([{_UNSPACED}]+)|({_WORD}(?:(?:[.\-'’]|_+){_WORD})*(?:\+\+|#(?!\w))?)")
-_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
+"""What is written without spaces, for a set of a regular expression: Han, kana and Hangul; Thai, Lao, Burmese and Khmer
+with their vowel signs."""
+_WORD = rf"[^\W_{UNSPACED}]+"
+_PIECES = re.compile(rf"([{UNSPACED}]+)|({_WORD}(?:(?:[.\-'’]|_+){_WORD})*(?:\+\+|#(?!\w))?)")
+_UNSPACED_RUN = re.compile(f"[{UNSPACED}]+")
 _JOINTS = re.compile(r"[._\-'’+#]+")
 _POSSESSIVE = re.compile(r"['’][sS]$")
 _HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
