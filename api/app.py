@@ -22,6 +22,7 @@ from api.routes import (
     collections,
     documents,
     following,
+    own_settings,
     remodelling,
     service,
     shelving,
@@ -83,7 +84,8 @@ def create_app(footnote: Footnote, *, heartbeat_s: float = 10.0) -> FastAPI:
     app.state.live = live
     app.state.heartbeat_s = heartbeat_s
     app.add_middleware(Edge, server=footnote.settings.server, keys=ReaderKeys(footnote.settings.library))
-    for part in (answers, following, threads, collections, shelving, remodelling, sources, documents, urls, service):
+    asking, keeping = (answers, following, threads), (collections, own_settings, shelving, remodelling)
+    for part in (*asking, *keeping, sources, documents, urls, service):
         app.include_router(part.router)
     add_event_schemas(app)
     return app

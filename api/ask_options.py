@@ -27,9 +27,10 @@ class AskOptions(TypedDict, total=False):
     ``collection`` or several ``collections`` are searched, of which ``filter`` leaves some documents. ``history`` is
     the conversation so far, oldest turn first, or ``thread`` the id of a stored one, to which question and answer are
     added; a thread has collections of its own, which hold where none are named here. ``k`` hits are answered from, each
-    of a relevance of at least ``min_score``. ``generation`` replaces the parameters of the chat completion.
-    ``unsupported`` says what is done about statements that their sources do not bear out. ``answer_id`` is the id of
-    the answer, which otherwise is made.
+    of a relevance of at least ``min_score``. What ``generation`` says comes before the parameters that collection and
+    settings name. ``instructions`` are added to the system's and to those of the settings; ``language`` is what to
+    answer in, by name or code. ``unsupported`` says what is done about statements that their sources do not bear out.
+    ``answer_id`` is the id of the answer, which otherwise is made.
     """
 
     collection: str | None
@@ -39,6 +40,8 @@ class AskOptions(TypedDict, total=False):
     k: int | None
     min_score: float | None
     generation: GenerationSettings | None
+    instructions: str | None
+    language: str | None
     filter: FilterLike | None
     answer_id: str
     unsupported: Unsupported | None

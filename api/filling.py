@@ -293,6 +293,8 @@ class FillingShelf(Shelf):
         if new_name in library.collections():  # what an interrupted rebuild left; its vectors are kept
             library.delete(new_name)
         new = await self._create(new_name)
+        if old is not None:
+            new.set_own_settings(old.own_settings())
         if old is not None and (given := old.all_given()):
             with new.writer("attributes of a rebuild") as writer:
                 writer.set_attributes({document_id: {"api": found} for document_id, found in given.items()})

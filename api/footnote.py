@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Unpack
 
+from api.answering import answer_options, answer_settings
 from api.ask_options import AskOptions, QueryWishes
 from api.conversing import Threads
 from api.filling import FillingShelf
@@ -16,7 +17,7 @@ from index.collection import Collection
 from index.many import ManyDocuments, ManyRetriever, OnceEmbedder
 from index.retriever import VECTOR_WEIGHT, HybridRetriever
 from index.vector_store import VectorSpace
-from rag.answering.answer import Answerer, AnswerSettings
+from rag.answering.answer import Answerer
 from rag.answering.asking import Asking
 from rag.answering.numbering import Numbering
 from rag.answering.reranked import RerankedRetriever
@@ -26,7 +27,7 @@ from rag.filter_text import FilterLike, as_filter
 from rag.filters import Filter, all_of
 from rag.local.embedder import LocalEmbedder
 from rag.settings import Settings
-from rag.types import Answer, AnswerEvent, GenerationSettings, Hit, Retrieval
+from rag.types import Answer, AnswerEvent, Hit, Retrieval
 
 __all__ = ["Footnote"]
 
@@ -112,13 +113,7 @@ class Footnote(FillingShelf):
         self, question: str, options: AskOptions, *, numbering: Numbering | None = None
     ) -> AsyncGenerator[AnswerEvent]:
         answerer = await self._answerer(options)
-        events = answerer.stream(
-            question,
-            history=options.get("history", ()),
-            generation=options.get("generation"),
-            k=options.get("k"),
-            numbering=numbering,
-        )
+        events = answerer.stream(question, history=options.get("history", ()), k=options.get("k"), numbering=numbering)
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Answer) and "answer_id" in options:
@@ -209,17 +204,8 @@ class Footnote(FillingShelf):
 
     async def _answerer(self, asked: AskOptions) -> Answerer:
         collections = self._searched(asked.get("collection"), asked.get("collections", ()))
-        options = self.settings.answer
         least = self._min_score(asked.get("min_score"))
-        generation = GenerationSettings(
-            temperature=options.temperature,
-            top_p=options.top_p,
-            max_tokens=options.max_tokens,
-            frequency_penalty=options.frequency_penalty,
-            presence_penalty=options.presence_penalty,
-            seed=options.seed,
-            stop=options.stop,
-        )
+        own = collections[0].own_settings() if len(collections) == 1 else {}  # those of several may not agree
         return Answerer(
             await self._retriever(collections, self._filter(asked.get("filter")), least),
             await self.wiring.generator(),
@@ -227,17 +213,9 @@ class Footnote(FillingShelf):
             tokenizer=self.wiring.answer_tokenizer(collections[0].config),
             moderator=await self.wiring.moderator(),
             policy=self.wiring.moderation_policy(),
-            verifier=await verifier_of(self.wiring, options),
             asking=await self._asking(collections, asked.get("query")),
-            settings=AnswerSettings(
-                k=self.settings.retrieval.k,
-                context_tokens=options.context_tokens,
-                relevance_floor=least,
-                history_tokens=options.history_tokens,
-                generation=generation,
-                extra_instructions=options.instructions,
-                unsupported=asked.get("unsupported") or options.unsupported,
-            ),
+            verifier=await verifier_of(self.wiring, answer_options(self.settings, own)),
+            settings=replace(answer_settings(self.settings, own, asked), relevance_floor=least),
         )
 
 

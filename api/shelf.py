@@ -13,12 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from api.answering import checked_own
 from api.background import Changes
 from api.wiring import Wiring
 from index import points
 from index.cache import CacheSurvey, Imported, export_cache, import_cache, prune_cache, survey
 from index.collection import Collection
 from index.collection_file import Exported, export_collection, import_collection
+from index.collection_settings import OwnSettings
 from index.library import Library
 from index.points import Snapshot
 from index.records import CollectionStatus, DocumentInfo, LedgerEntry, RepairReport
@@ -190,6 +192,20 @@ class Shelf:
         async with self._writing[opened.name]:
             await asyncio.to_thread(_give, opened, document_id, given, usable)
         return opened.attributes([document_id]).get(document_id, {})
+
+    def own_settings(self, name: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return the settings that a collection has of its own, by section and name: ``{"answer": {"seed": 1}}``."""
+        return self.collection(name).own_settings()
+
+    def set_own_settings(self, given: OwnSettings, name: str | None = None) -> dict[str, dict[str, Any]]:
+        """Put these settings in the place of those that a collection has of its own, and return them.
+
+        They come before the environment and ``rag.toml``, and after flags and what is said with a question. Raises
+        OwnSettingError where one is none, or cannot be one of a collection; then nothing changes.
+        """
+        checked = checked_own(given)
+        self.collection(name).set_own_settings(checked)
+        return checked
 
     # --- copies, snapshots and files
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from index.check import (
     structure_findings,
     vector_findings,
 )
+from index.collection_settings import OwnSettings, read_settings, write_settings
 from index.database import Database
 from index.filtering import AllowedRows, FilterCache, narrowed
 from index.keyword_leg import KeywordLeg
@@ -343,6 +345,15 @@ class Collection:
             holder=holder,
             finish=self._finish_writing,
         )
+
+    def own_settings(self) -> dict[str, dict[str, Any]]:
+        """Return the settings that this collection has of its own, by section and name."""
+        with self._database.reading() as connection:
+            return read_settings(connection)
+
+    def set_own_settings(self, settings: OwnSettings) -> None:
+        """Put these settings in the place of those it has."""
+        write_settings(self._database, settings)
 
     def status(self) -> CollectionStatus:
         """Return the counts, the sizes, and the state of the derived indexes, changing nothing."""

@@ -65,7 +65,7 @@ class RestrictedCollection(Guarded, Collection):
         *("background", "term_worths"),
         *("allowed", "rows", "n_chunks", "chunks", "chunk_ids", "vectors_of", "iter_chunks", "documents", "document"),
         *("attributes", "document_chunks", "text", "title", "page_at", "place_at", "ledger", "document_ids", "status"),
-        *("roots", "prefixes", "language"),
+        *("roots", "prefixes", "language", "own_settings"),
     })  # fmt: skip
 
     def __init__(self, whole: Collection, labels: frozenset[str]) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "MediaRefusedError",
     "MediaSizeError",
     "ModerationError",
+    "OwnSettingError",
     "QuestionError",
     "QuestionSetError",
     "QuotaExhaustedError",
@@ -51,6 +52,10 @@ class RagError(Exception):
 
 class ConfigError(RagError):
     """A setting is missing or wrong."""
+
+
+class OwnSettingError(ConfigError):
+    """What a collection is to have as a setting of its own is none, or wrong."""
 
 
 class QuestionError(RagError):

@@ -79,8 +79,12 @@ def form(wanted: Any) -> str:
         return " or ".join(map(code, get_args(wanted)))
     if get_origin(wanted) is tuple:
         return "list"
+    if get_origin(wanted) is Mapping:
+        return "table"
     kinds = [kind for kind in get_args(wanted) or (wanted,) if kind is not type(None)]
-    return {int: "whole number", float: "number", str: "text", Path: "folder"}[kinds[0]]
+    if get_origin(kinds[0]) is not None:
+        return form(kinds[0])
+    return {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "folder"}[kinds[0]]
 
 
 def default(value: object) -> str:
@@ -176,6 +180,14 @@ def providers_limits_part() -> str:
     return table(head, rows)
 
 
+_REASONING = {
+    "effort and toggle": "`reasoning_effort` `none` is sent as `thinking` disabled",
+    "toggle": "`reasoning_effort` is sent as `thinking` enabled or disabled",
+    "flag": "`reasoning_effort` is sent as `enable_thinking`",
+    "none": "`reasoning_effort` is not sent",
+}
+
+
 def quirks(chat: ChatQuirks) -> Iterator[str]:
     """Yield in words what is done differently for a provider."""
     if chat.max_tokens_field != "max_tokens":
@@ -194,6 +206,10 @@ def quirks(chat: ChatQuirks) -> Iterator[str]:
         yield "no JSON schema for replies"
     if not chat.stream_options:
         yield f"{code('stream_options')} is not sent"
+    if words := _REASONING.get(chat.reasoning):
+        yield words
+    if chat.user_field != "user":
+        yield f"`user` is sent as {code(chat.user_field)}"
     if chat.echo_reasoning:
         yield f"earlier {code('reasoning_content')} is sent back"
 

@@ -22,7 +22,14 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
     question = sys.stdin.read() if args.question == "-" else args.question
     async with Footnote(settings) as footnote:
         seen = as_seen(footnote, args.seen_by)
-        answer = await ask(seen, question, collections=args.collections, as_json=args.json, events=args.events)
+        answer = await ask(
+            seen,
+            question,
+            collections=args.collections,
+            instructions=args.instructions,
+            as_json=args.json,
+            events=args.events,
+        )
     if args.sources and not args.json:
         print("\nanswered from:")
         print("\n".join(source_lines(answer.sources)))
@@ -36,12 +43,16 @@ async def ask(
     collection: str | None = None,
     collections: Sequence[str] = (),
     history: Sequence[Turn] = (),
+    instructions: str | None = None,
     as_json: bool = False,
     events: bool = False,
 ) -> Answer:
     """Print an answer as it is written, and return it."""
     answer: Answer | None = None
-    async for event in footnote.stream(question, collection=collection, collections=collections, history=history):
+    events_of_answer = footnote.stream(
+        question, collection=collection, collections=collections, history=history, instructions=instructions
+    )
+    async for event in events_of_answer:
         if as_json:
             if events or isinstance(event, Answer):
                 print(json.dumps(event_json(event), ensure_ascii=False), flush=True)

@@ -32,7 +32,12 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
             elif question:
                 try:
                     answer = await ask(
-                        footnote, question, collections=args.collections, history=history, as_json=args.json
+                        footnote,
+                        question,
+                        collections=args.collections,
+                        history=history,
+                        instructions=args.instructions,
+                        as_json=args.json,
                     )
                 except RagError as error:
                     note(f"rag chat: {error}")

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 
 from api.cli.output import document_lines, note, size
+from api.cli.own_settings import show_or_change
 from api.cli.shelving import shelve
 from api.footnote import Footnote
 from rag.errors import ConfigError
@@ -28,6 +29,8 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
             return _delete(footnote, args)
         elif args.action == "show":
             _show(footnote, args)
+        elif args.action in ("settings", "set", "unset"):
+            show_or_change(footnote, args)
         elif args.action != "list":
             await shelve(footnote, args)
         else:

@@ -25,6 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def usage_problem(args: argparse.Namespace) -> str | None:
     """Return what is wrong with arguments that do not go together; None when they do."""
+    if args.command == "collections" and args.more and args.action not in ("set", "unset"):
+        return f"unrecognized arguments: {' '.join(args.more)}"
     if args.command != "ingest":
         return None
     if not args.paths and not args.batch_cancel:
@@ -121,6 +123,14 @@ def _generation(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--frequency-penalty", type=float, metavar="X", help="-2 to 2, above 0 repeats less")
     group.add_argument("--presence-penalty", type=float, metavar="X", help="-2 to 2, above 0 brings up new topics")
     group.add_argument("--seed", type=int, metavar="N", help="for answers that repeat, where the endpoint can")
+    group.add_argument("--instructions", metavar="TEXT", help="wishes for this answer, added to answer.instructions")
+    group.add_argument("--language", metavar="NAME", help="language to answer in (that of the question)")
+    group.add_argument(
+        "--reasoning-effort",
+        choices=("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+        help="how long a model that thinks may think",
+    )
+    group.add_argument("--verbosity", choices=("low", "medium", "high"), help="how long answers are")
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer before this text; up to four")
     group.add_argument(
         "--unsupported",
@@ -263,13 +273,16 @@ def _collections(commands: Commands) -> None:
     parser = _command(
         commands,
         "collections",
-        "list, create, show, copy, rename, export, import or delete collections, and keep snapshots of them",
+        "list, create, show, copy, rename, export, import or delete collections, their settings and snapshots",
         "  rag collections\n"
         "  rag collections show manuals\n"
         "  rag collections copy manuals manuals-2\n"
         "  rag collections rename manuals handbooks\n"
         "  rag collections export manuals manuals.zip\n"
         "  rag collections import manuals.zip handbooks\n"
+        "  rag collections set manuals answer.temperature=0 answer.language=French\n"
+        "  rag collections settings manuals\n"
+        "  rag collections unset manuals answer.language\n"
         "  rag collections snapshot manuals before-the-move\n"
         "  rag collections snapshots manuals\n"
         "  rag collections restore manuals before-the-move\n"
@@ -280,11 +293,17 @@ def _collections(commands: Commands) -> None:
     )
     actions = (
         *("list", "create", "show", "copy", "rename", "export", "import", "delete"),
+        *("settings", "set", "unset"),
         *("snapshot", "snapshots", "restore", "delete-snapshot", "prune", "change-model"),
     )
     parser.add_argument("action", nargs="?", choices=actions, default="list", help="what to do (list)")
     parser.add_argument("name", nargs="?", help="the collection; with import: the file")
-    parser.add_argument("target", nargs="?", help="the new name, the file to export to, or the label of a snapshot")
+    parser.add_argument(
+        "target",
+        nargs="?",
+        help="the new name, file, label of a snapshot, or setting",
+    )
+    parser.add_argument("more", nargs="*", help="with set and unset: more settings")
     parser.add_argument("--yes", action="store_true", help="delete without asking")
     parser.add_argument("--replace", action="store_true", help="import in the place of a collection of that name")
     parser.add_argument("--no-keep", action="store_true", help="restore without a snapshot of what is replaced")

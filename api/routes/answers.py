@@ -32,7 +32,7 @@ async def ask(body: schemas.AskRequest, request: Request, footnote: SeenFootnote
     With `stream: true`, or `Accept: text/event-stream`, the reply is server-sent events, from `started` to `done` or
     `error`; see `StreamEvent`. Their `sequence_number` counts from 0.
     """
-    options = body.options(footnote.settings.answer)
+    options = body.options()
     if body.stream or _accepts_events(request):
         options["answer_id"] = new_answer_id()
         events = footnote.stream(body.question, **options)

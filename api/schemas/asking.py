@@ -10,8 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api.ask_options import AskOptions, QueryWishes
 from api.schemas.base import Collections, Hits, Request, Text, WhichCollection
-from rag.settings import AnswerOptions
-from rag.types import GenerationSettings, Turn
+from rag.types import GenerationSettings, ReasoningEffort, Turn, Verbosity
 
 __all__ = [
     "AskRequest",
@@ -21,6 +20,7 @@ __all__ = [
 
 MAX_TURN_CHARACTERS = 200_000
 MAX_TURNS = 200
+MAX_INSTRUCTIONS = 20_000
 
 
 class HistoryTurn(Request):
@@ -73,7 +73,8 @@ class QueryChoice(Request):
 
 
 class AskRequest(_OfCollections):
-    """A question. The sampling parameters are those of a chat completion; left out, the service's settings hold."""
+    """A question. The parameters are those of a chat completion; left out, the collection's settings hold, then
+    the service's."""
 
     question: Annotated[Text, Field(examples=["When did the first crewed landing on the Moon take place?"])]
     history: list[HistoryTurn] = Field(default_factory=list, max_length=MAX_TURNS, description="oldest first")
@@ -85,6 +86,13 @@ class AskRequest(_OfCollections):
     min_score: MinScore = None
     query: Annotated[QueryChoice | None, Field(description="which queries a chat model writes for the search")] = None
     stream: Annotated[bool, Field(description="send server-sent events as the answer is written")] = False
+    instructions: Annotated[
+        str | None, Field(max_length=MAX_INSTRUCTIONS, description="wishes for this answer, added to the service's own")
+    ] = None
+    language: Annotated[
+        str | None,
+        Field(max_length=40, pattern=r"^[\p{L}\p{M} ()-]*$", description="to answer in: French, fr, 中文"),
+    ] = None
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     max_tokens: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
@@ -99,31 +107,43 @@ class AskRequest(_OfCollections):
         Literal["flag", "remove", "regenerate"] | None,
         Field(description="what is done about statements that their sources do not bear out; null: as is set"),
     ] = None
+    reasoning_effort: Annotated[ReasoningEffort | None, Field(description="for models that think")] = None
+    verbosity: Verbosity | None = None
+    logit_bias: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None,
+        Field(max_length=1024, description="by token id"),
+    ] = None
+    service_tier: Annotated[str | None, Field(max_length=64)] = None
+    user: Annotated[
+        str | None, Field(min_length=1, max_length=64, description="who asks, as a name that tells nobody who it is")
+    ] = None
+    store: Annotated[bool | None, Field(description="whether the endpoint is to keep the answer")] = None
+    metadata: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]] | None,
+        Field(max_length=16, description="what stands beside an answer that the endpoint keeps"),
+    ] = None
 
-    def options(self, defaults: AnswerOptions) -> AskOptions:
-        """Return what ``Footnote.ask`` is to be told with the question; ``defaults`` are the service's settings."""
+    def options(self) -> AskOptions:
+        """Return what ``Footnote.ask`` is to be told with the question."""
         return AskOptions(
             collection=self.collection,
             collections=self.collections,
             history=tuple(Turn(turn.role, turn.text) for turn in self.history),
             thread=self.thread,
             k=self.k,
-            generation=self._generation(defaults),
+            generation=self._generation(),
             filter=self.filter,
             min_score=self.min_score,
             unsupported=self.unsupported,
             query=self.query.wishes() if self.query else QueryWishes(),
+            instructions=self.instructions,
+            language=self.language,
         )
 
-    def _generation(self, defaults: AnswerOptions) -> GenerationSettings | None:
-        """Return the sampling parameters, the service's own where the request is silent; None if it names none."""
-        given = {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
-        if not given:
-            return None
-        if self.stop is not None:
-            given["stop"] = tuple(self.stop)
-        usual = {name: getattr(defaults, name) for name in _SAMPLING if hasattr(defaults, name)}
-        return GenerationSettings(**{**usual, **given})
+    def _generation(self) -> GenerationSettings:
+        """Return the parameters of the chat completion that the request names."""
+        given = {name: getattr(self, name) for name in _SAMPLING}
+        return GenerationSettings(**{**given, "stop": None if self.stop is None else tuple(self.stop)})
 
 
 _SAMPLING = tuple(field.name for field in dataclasses.fields(GenerationSettings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,12 +11,14 @@ from api.schemas.base import CollectionName, Reply, Request
 __all__ = [
     "Collection",
     "CollectionList",
+    "CollectionSettings",
     "Created",
     "Health",
     "Imported",
     "ModelChange",
     "NewCollection",
     "NewName",
+    "NewSettings",
     "NewSnapshot",
     "Pruned",
     "Pruning",
@@ -58,6 +60,24 @@ class CollectionList(Reply):
 
 class Created(Reply):
     name: str
+
+
+class NewSettings(Request):
+    answer: Annotated[
+        dict[str, Any],
+        Field(
+            description="settings of `[answer]` by name, as in rag.toml; null is none",
+            examples=[{"temperature": 0, "language": "French"}],
+            max_length=100,
+        ),
+    ]
+
+
+class CollectionSettings(Reply):
+    """The settings that a collection has of its own."""
+
+    collection: str
+    answer: Annotated[dict[str, Any], Field(description="settings of `[answer]` by name")]
 
 
 class NewName(Request):

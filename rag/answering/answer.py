@@ -15,10 +15,11 @@ from rag.answering.asking import Asking
 from rag.answering.context import pack
 from rag.answering.delivery import Delivery, Unsupported
 from rag.answering.injection import injection_notes
+from rag.answering.languages import Notice
 from rag.answering.moderation import Check, ModerationPolicy, check_text
 from rag.answering.numbering import Numbering
 from rag.answering.prompt import history_notes, instructions, pack_history
-from rag.answering.question import Notice, checked_question, notice, retrieval_query
+from rag.answering.question import checked_question, notice, retrieval_query
 from rag.answering.sifting import Shown
 from rag.answering.verification import Verifier
 from rag.answering.writing import Writing
@@ -51,8 +52,10 @@ class AnswerSettings:
     """How answers are made.
 
     ``k`` hits are retrieved; those of a relevance below ``relevance_floor`` are left out; the rest is packed into
-    ``context_tokens``, earlier turns into ``history_tokens``. ``extra_instructions`` are added to the system's.
-    ``unsupported``: what is done about statements that their sources do not bear out, see ``delivery``.
+    ``context_tokens``, earlier turns into ``history_tokens``. ``extra_instructions`` of the operator are added to the
+    system's, ``wishes`` of the one who asks after them. ``language`` is the English name of the language to answer in;
+    "" is that of the question. ``unsupported``: what is done about statements that their sources do
+    not bear out, see ``delivery``.
     """
 
     k: int = 8
@@ -61,6 +64,8 @@ class AnswerSettings:
     relevance_floor: float = 0.0
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     extra_instructions: str = ""
+    wishes: str = ""
+    language: str = ""
     unsupported: Unsupported = "flag"
 
     def __post_init__(self) -> None:
@@ -208,7 +213,7 @@ class Answerer:
         if hits is None:
             for flag in flags:
                 yield flag
-            yield TextDelta(_refused(draft, "moderation", notice("question_blocked", question)))
+            yield TextDelta(_refused(draft, "moderation", self._notice("question_blocked", draft)))
         else:
             draft.sources = await self._packed(draft, hits, numbering)
             yield Retrieved(draft.sources)
@@ -275,14 +280,15 @@ class Answerer:
         """Yield what the generator writes, or the notice that there is nothing to write from; fill the draft."""
         if not draft.sources:
             said: Notice = "nothing_allowed" if draft.nothing_allowed else "not_in_documents"
-            yield TextDelta(_refused(draft, "not_in_documents", notice(said, draft.question)))
+            yield TextDelta(_refused(draft, "not_in_documents", self._notice(said, draft)))
             return
         budget = self._settings.history_tokens
         turns = pack_history(history, tokenizer=self._tokenizer, budget_tokens=budget)
         left_out = history_notes(history, turns, budget_tokens=budget)
         draft.notes = (*draft.notes, *left_out, *injection_notes(draft.sources))
-        system = instructions(self._settings.extra_instructions)
-        prompt = Prompt(system, draft.sources, draft.question, turns, is_numbered=is_numbered)
+        options = self._settings
+        rules = instructions(options.extra_instructions, wishes=options.wishes, language=options.language)
+        prompt = Prompt(rules, draft.sources, draft.question, turns, is_numbered=is_numbered, language=options.language)
         delivery = Delivery(
             lambda objections: Writing(
                 replace(prompt, objections=tuple(objections)), generator=self._generator, documents=self._documents
@@ -296,10 +302,10 @@ class Answerer:
                 yield event
         self._fill(draft, delivery)
         if delivery.chosen.blocked:
-            ending = ("\n\n" if delivery.text.strip() else "") + notice("answer_blocked", draft.question)
+            ending = ("\n\n" if delivery.text.strip() else "") + self._notice("answer_blocked", draft)
             yield TextDelta(_refused(draft, "moderation", ending))
         elif delivery.chosen.abstained or delivery.holds_nothing:
-            yield TextDelta(_refused(draft, "not_in_documents", notice("not_in_documents", draft.question)))
+            yield TextDelta(_refused(draft, "not_in_documents", self._notice("not_in_documents", draft)))
         elif ABSTENTION in delivery.text and not delivery.citations:
             draft.refusal = "not_in_documents"  # said so after some words of its own; they have been shown and stay
 
@@ -317,6 +323,10 @@ class Answerer:
             draft.usage = _sum(draft.usage, usage)
         if writing.done is not None:
             draft.model, draft.finish_reason = writing.done.model, writing.done.finish_reason
+            draft.notes = (*draft.notes, *writing.done.notes)
+
+    def _notice(self, which: Notice, draft: _Draft) -> str:
+        return notice(which, draft.question, self._settings.language)
 
     def _check(self, target: Literal["question", "answer"]) -> Check | None:
         """Return how to moderate such a text, None where it is not moderated."""

@@ -48,6 +48,7 @@ class ChatGenerator:
         )
         finish_reason: str | None = None
         model, usage = self._model, None
+        notes: tuple[str, ...] = ()
         thinking = ThinkingFilter()
         async with aclosing(self._client.stream(request)) as chunks:
             async for chunk in chunks:
@@ -56,9 +57,10 @@ class ChatGenerator:
                 elif finish_reason != "refusal":
                     finish_reason = chunk.finish_reason or finish_reason
                 model = chunk.model or model
+                notes = chunk.dropped
                 usage = chunk.usage or usage
                 if text := thinking.feed(chunk.text) + (chunk.refusal or ""):
                     yield TextDelta(text)
         if text := thinking.finish():
             yield TextDelta(text)
-        yield GenerationDone(finish_reason, model, usage)
+        yield GenerationDone(finish_reason, model, usage, tuple(f"asked without {each}" for each in notes))

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
 
+from rag.answering.languages import Notice, notice_in
 from rag.errors import QuestionError
 from rag.types import Turn
 
 __all__ = ["Notice", "checked_question", "notice", "reads_chinese", "retrieval_query"]
-
-Notice = Literal["not_in_documents", "nothing_allowed", "question_blocked", "answer_blocked"]
-
-_NOTICES: dict[tuple[Notice, bool], str] = {
-    ("not_in_documents", False): "The documents do not answer this question.",
-    ("not_in_documents", True): "文档中没有能回答这个问题的内容。",
-    ("nothing_allowed", False): "No document matches the filter, so nothing was searched.",
-    ("nothing_allowed", True): "没有文档符合筛选条件，因此没有进行检索。",
-    ("question_blocked", False): "This question was stopped by moderation and was not answered.",
-    ("question_blocked", True): "该问题未通过内容审核，因此没有作答。",
-    ("answer_blocked", False): "The answer was stopped here by moderation.",
-    ("answer_blocked", True): "回答未通过内容审核，已在此停止。",
-}
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _OTHER_CJK = re.compile(r"[\u3040-\u30ff\uac00-\ud7af]")
@@ -48,9 +35,12 @@ def reads_chinese(text: str) -> bool:
     return n_han > 0 and not _OTHER_CJK.search(text) and n_han * 2 > len(re.findall(r"[A-Za-z]+", text))
 
 
-def notice(which: Notice, question: str) -> str:
-    """Return what the reader is told instead of an answer, in Chinese to a Chinese question, else in English."""
-    return _NOTICES[which, reads_chinese(question)]
+def notice(which: Notice, question: str, language: str = "") -> str:
+    """Return what the reader is told instead of an answer: in a ``language``, by its English name, where one is named.
+
+    Else in Chinese to a Chinese question, and in English to any other.
+    """
+    return notice_in(language or ("Chinese" if reads_chinese(question) else "English"), which)
 
 
 def retrieval_query(question: str, history: Sequence[Turn]) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from rag.errors import ConfigError
+from rag.gateway.chat_quirks import LACKS_OPENAI_EXTRAS, ChatQuirks
 from rag.types import EmbedderProfile, EmbeddingLimits
 
 __all__ = [
@@ -53,29 +54,6 @@ class EmbeddingModel:
     tokenizer: str = "cl100k_base"
     takes_dimensions: bool = False
     sends_base64: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ChatQuirks:
-    """How a provider's chat completions differ from OpenAI's.
-
-    ``max_tokens_field`` is the name of the length limit; models starting with one of ``reasoning_prefixes`` take
-    ``max_completion_tokens`` instead. ``fixed_sampling_prefixes`` name models that reject any temperature, top_p or
-    penalty of the caller. ``temperature`` is the range accepted, its lower end excluded where ``open_low``.
-    ``unsupported`` parameters are left out. ``echo_reasoning``: earlier ``reasoning_content`` must be sent back.
-    """
-
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    reasoning_prefixes: tuple[str, ...] = ()
-    fixed_sampling_prefixes: tuple[str, ...] = ()
-    temperature: tuple[float, float] = (0.0, 2.0)
-    open_low: bool = False
-    unsupported: frozenset[str] = frozenset()
-    tool_choice_required: bool = True
-    json_schema: bool = True
-    developer_role: bool = False
-    stream_options: bool = True
-    echo_reasoning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +128,7 @@ class Provider:
     auth: Literal["bearer", "api-key"] = "bearer"
     default_models: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     embeddings: tuple[EmbeddingModel, ...] = ()
-    chat: ChatQuirks = ChatQuirks()
+    chat: ChatQuirks = field(default_factory=ChatQuirks)
     vision: VisionQuirks | None = VisionQuirks()
     speech: tuple[SpeechModel, ...] = ()
 
@@ -195,6 +173,7 @@ _OPENAI_EMBEDDINGS = (
     EmbeddingModel("text-embedding-ada-002", dimensions=1536, sends_base64=True),
 )
 _OPENAI_CHAT = ChatQuirks(
+    user_field="safety_identifier",
     max_tokens_field="max_completion_tokens",  # max_tokens is deprecated, and an error with reasoning models
     fixed_sampling_prefixes=("o1", "o3", "o4"),
     developer_role=True,
@@ -253,7 +232,13 @@ _DEEPSEEK = Provider(
     key_env=("DEEPSEEK_API_KEY",),
     docs="https://api-docs.deepseek.com",
     default_models=_models(chat="deepseek-v4-flash"),
-    chat=ChatQuirks(json_schema=False, echo_reasoning=True),
+    # https://api-docs.deepseek.com/guides/thinking_mode
+    chat=ChatQuirks(
+        json_schema=False,
+        echo_reasoning=True,
+        reasoning="effort and toggle",
+        unsupported=LACKS_OPENAI_EXTRAS | {"logit_bias"},
+    ),
     vision=None,
 )
 _KIMI = Provider(
@@ -270,7 +255,10 @@ _KIMI = Provider(
         temperature=(0.0, 1.0),
         fixed_sampling_prefixes=("kimi-k2",),
         tool_choice_required=False,
+        json_schema=False,
         echo_reasoning=True,
+        reasoning="toggle",
+        unsupported=LACKS_OPENAI_EXTRAS | {"logit_bias"},
     ),
 )
 # Errors may come as HTTP 200 with code != 0. Reasoning models (x1) live under /v2 of the same host.
@@ -287,7 +275,8 @@ _SPARK = Provider(
     chat=ChatQuirks(
         temperature=(0.0, 1.0),
         open_low=True,
-        unsupported=frozenset({"frequency_penalty", "presence_penalty", "seed", "stop"}),
+        unsupported=LACKS_OPENAI_EXTRAS | {"frequency_penalty", "presence_penalty", "seed", "stop", "logit_bias"},
+        reasoning="none",
         tool_choice_required=False,
         json_schema=False,
         stream_options=False,
@@ -305,6 +294,7 @@ _QWEN = Provider(
     docs="https://help.aliyun.com/zh/model-studio/",
     aliases=("dashscope", "bailian"),
     default_models=_models(chat="qwen-plus", embeddings="text-embedding-v4"),
+    chat=ChatQuirks(reasoning="flag", unsupported=LACKS_OPENAI_EXTRAS),
     embeddings=(
         EmbeddingModel("text-embedding-v4", _limits(10, 8192), 1024, takes_dimensions=True),
         EmbeddingModel("text-embedding-v3", _limits(10, 8192), 1024, takes_dimensions=True),
@@ -334,7 +324,8 @@ _ZHIPU = Provider(
     ),
     chat=ChatQuirks(
         temperature=(0.0, 1.0),
-        unsupported=frozenset({"frequency_penalty", "presence_penalty", "seed"}),
+        unsupported=LACKS_OPENAI_EXTRAS | {"frequency_penalty", "presence_penalty", "seed"},
+        reasoning="toggle",
         tool_choice_required=False,
         json_schema=False,
         stream_options=False,  # usage comes on the last chunk unasked
@@ -350,6 +341,7 @@ _SILICONFLOW = Provider(
     key_env=("SILICONFLOW_API_KEY",),
     docs="https://docs.siliconflow.cn",
     default_models=_models(embeddings="BAAI/bge-m3"),
+    chat=ChatQuirks(reasoning="flag", unsupported=LACKS_OPENAI_EXTRAS),
     embeddings=(
         EmbeddingModel("BAAI/bge-m3", _limits(32, 8192), 1024, sends_base64=True),
         EmbeddingModel("Pro/BAAI/bge-m3", _limits(32, 8192), 1024, sends_base64=True),
@@ -371,6 +363,7 @@ _VOLCENGINE = Provider(
     key_env=("ARK_API_KEY", "VOLCENGINE_API_KEY"),
     docs="https://www.volcengine.com/docs/82379",
     aliases=("ark", "doubao"),
+    chat=ChatQuirks(reasoning="toggle", unsupported=LACKS_OPENAI_EXTRAS),
     embeddings=(EmbeddingModel("", _limits(64, 4096)),),
 )
 # The window of an Ollama model is its num_ctx, and a longer text is cut there without a word: so 2,048 is assumed.
@@ -390,7 +383,7 @@ _OLLAMA = Provider(
         EmbeddingModel("bge-m3", _limits(64, 8192), 1024),
         EmbeddingModel("", _limits(64, 2048)),
     ),
-    chat=ChatQuirks(tool_choice_required=False),
+    chat=ChatQuirks(tool_choice_required=False, unsupported=LACKS_OPENAI_EXTRAS),
     # Models that chat and hear: 30 seconds, WAV, no times. https://github.com/ollama/ollama/issues/15427
     speech=(SpeechModel("", max_seconds=30.0, media_types=("audio/wav",)),),
 )

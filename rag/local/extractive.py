@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ class ExtractiveGenerator:
     """Quotes up to four sentences, best first, or abstains. Satisfies ``rag.contracts.Generator``.
 
     With an embedder that reads the question, sentences are compared by meaning as well as by words. Sampling settings
-    have no effect.
+    and a language have no effect, and the notes say so.
     """
 
     def __init__(self, embedder: Embedder | None) -> None:
@@ -59,7 +60,16 @@ class ExtractiveGenerator:
             yield TextDelta(("\n" if number else "") + " ".join(piece + marker for piece in candidate.pieces))
         if not chosen:
             yield TextDelta(ABSTENTION)
-        yield GenerationDone("stop", self.model, Usage())
+        yield GenerationDone("stop", self.model, Usage(), _without_effect(prompt, settings))
+
+
+def _without_effect(prompt: Prompt, settings: GenerationSettings) -> tuple[str, ...]:
+    """Return in words what was asked for that quoting cannot do."""
+    given = [item.name for item in fields(settings) if getattr(settings, item.name) is not None]
+    given += ["language"] if prompt.language else []
+    if not given:
+        return ()
+    return (f"{', '.join(given)}: no effect, the embedded answerer quotes the documents word for word",)
 
 
 async def rate(

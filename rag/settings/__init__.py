@@ -5,7 +5,8 @@ Order, strongest first: flag, environment (``RAG_<SECTION>_<NAME>``), ``rag.toml
 the family; otherwise the embedded model serves. A key is only ever sent to the provider it was given for.
 """
 
-from rag.settings.loading import SECTIONS, Settings, SharedEndpoint, environment_name, load_settings
+from rag.settings.answers import AnswerOptions
+from rag.settings.loading import SECTIONS, Settings, SharedEndpoint, environment_name, load_settings, section_of
 from rag.settings.models import (
     AudioOptions,
     ChatOptions,
@@ -17,7 +18,6 @@ from rag.settings.models import (
     VisionOptions,
 )
 from rag.settings.options import (
-    AnswerOptions,
     ChunkingOptions,
     IngestOptions,
     QueryOptions,
@@ -47,4 +47,5 @@ __all__ = [
     "WebOptions",
     "environment_name",
     "load_settings",
+    "section_of",
 ]

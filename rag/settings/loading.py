@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import tomllib
 import types
 import typing
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from rag.errors import ConfigError
+from rag.settings.answers import AnswerOptions
 from rag.settings.checks import require
 from rag.settings.models import (
     AudioOptions,
@@ -24,7 +26,6 @@ from rag.settings.models import (
     VisionOptions,
 )
 from rag.settings.options import (
-    AnswerOptions,
     ChunkingOptions,
     IngestOptions,
     QueryOptions,
@@ -33,7 +34,7 @@ from rag.settings.options import (
     WebOptions,
 )
 
-__all__ = ["SECTIONS", "Settings", "SharedEndpoint", "environment_name", "load_settings"]
+__all__ = ["SECTIONS", "Settings", "SharedEndpoint", "environment_name", "load_settings", "section_of"]
 
 Environ = Mapping[str, str]
 T = TypeVar("T")
@@ -78,6 +79,8 @@ class Settings:
     """keys found in the environment under the providers' own names, by variable name"""
     file: Path | None = None
     """the rag.toml that was read, if any"""
+    flags: frozenset[str] = frozenset()
+    """dotted names of what was said with the command, or to ``Footnote.open``: a collection's own settings yield"""
 
 
 SECTIONS: Mapping[str, type] = {
@@ -128,7 +131,28 @@ def load_settings(
     known = {name: value for name, value in top.items() if value is not _UNSET}
     if "library" in known and path and "library" in table and known["library"] == Path(table["library"]):
         known["library"] = path.parent / known["library"]  # a path in a file is relative to that file
-    return Settings(**known, **sections, shared=shared, provider_keys=keys, file=path)
+    return Settings(**known, **sections, shared=shared, provider_keys=keys, file=path, flags=frozenset(flags))
+
+
+def section_of(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of one section, by their names in it, each in its type. Raises ConfigError as reading them does.
+
+    >>> section_of("answer", {"temperature": "0", "stop": "a,b"})
+    {'temperature': 0.0, 'stop': ('a', 'b')}
+    """
+    kind = SECTIONS[section]
+    _refuse_unknown({}, {f"{section}.{name}": value for name, value in given.items()}, None)
+    hints = get_type_hints(kind)
+    values = {name: _convert(value, hints[name], f"{section}.{name}") for name, value in given.items()}
+    _made(section, kind, values)
+    return values
+
+
+def _made(section: str, kind: type[T], values: Mapping[str, Any]) -> T:
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"[{section}] {error}") from error
 
 
 _KEY_SUFFIXES = ("_API_KEY", "_API_PASSWORD")
@@ -169,10 +193,7 @@ def _refuse_unknown(table: Mapping[str, Any], flags: Mapping[str, Any], path: Pa
 def _section(section: str, kind: type[T], table: Mapping[str, Any], environ: Environ, flags: Mapping[str, Any]) -> T:
     names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
     values = {name: _value(kind, section, name, table, environ, flags) for name in names}
-    try:
-        return kind(**{name: value for name, value in values.items() if value is not _UNSET})
-    except ConfigError as error:
-        raise ConfigError(f"[{section}] {error}") from error
+    return _made(section, kind, {name: value for name, value in values.items() if value is not _UNSET})
 
 
 def _value(
@@ -199,6 +220,12 @@ def _convert(value: Any, wanted: Any, key: str) -> Any:
         return value
     if get_origin(wanted) is tuple:
         return tuple(value.split(",")) if isinstance(value, str) else tuple(map(str, value))
+    if get_origin(wanted) is Mapping:
+        return _table(value, get_args(wanted)[1], key)
+    if wanted is bool:
+        answer = value if isinstance(value, bool) else _BOOLEANS.get(str(value).strip().lower())
+        require(answer is not None, key, value, "true or false")
+        return answer
     if wanted is Path:
         return Path(str(value)).expanduser()
     if wanted in (int, float):
@@ -212,3 +239,17 @@ def _convert(value: Any, wanted: Any, key: str) -> Any:
         return number
     require(isinstance(value, str), key, value, "text in quotes")
     return value.strip()
+
+
+_BOOLEANS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+
+
+def _table(value: Any, of: Any, key: str) -> dict[str, Any]:
+    """Return a table, which a flag or variable writes as JSON, with its values in their type."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    require(isinstance(value, Mapping), key, value, "a table, or a JSON object in a flag or variable")
+    return {str(name): item if of is Any else _convert(item, of, f"{key}.{name}") for name, item in value.items()}

@@ -1,4 +1,4 @@
-"""The settings of the stages: how documents are read and cut, passages found, answers written and served."""
+"""The settings of the stages: how documents are read and cut, passages found, answers served."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Literal
 from rag.settings.checks import require
 
 __all__ = [
-    "AnswerOptions",
     "ChunkingOptions",
     "IngestOptions",
     "QueryOptions",
@@ -76,46 +75,6 @@ class QueryOptions:
         require(0 <= self.alternatives <= 5, "alternatives", self.alternatives, "a whole number from 0 to 5")
         require(self.max_tokens >= 1, "max_tokens", self.max_tokens, "a whole number from 1")
         require(self.timeout_s > 0, "timeout_s", self.timeout_s, "a number above 0")
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerOptions:
-    """How answers are written. None leaves the endpoint's default."""
-
-    context_tokens: int = 4000
-    """tokens of sources in the prompt"""
-    history_tokens: int = 1000
-    """tokens of earlier turns in the prompt, the newest first; 0 sends none"""
-    instructions: str = ""
-    """added to the system instructions"""
-    temperature: float | None = None
-    """0 is most certain, 2 most random"""
-    top_p: float | None = None
-    """share of likely words to draw from, 0 to 1"""
-    max_tokens: int | None = None
-    """longest answer, in tokens"""
-    frequency_penalty: float | None = None
-    """-2 to 2; above 0 repeats less"""
-    presence_penalty: float | None = None
-    """-2 to 2; above 0 brings up new topics"""
-    seed: int | None = None
-    """for answers that repeat, where the endpoint can"""
-    stop: tuple[str, ...] = ()
-    """texts before which the answer ends; up to four"""
-    unsupported: Literal["flag", "remove", "regenerate"] = "flag"
-    """what is done about statements that their sources do not bear out: shown as such, left out, or written again"""
-    verify_model: str = ""
-    """a model of the chat endpoint that looks again at verdicts that rest on words alone; empty is none"""
-    verify_tokens: int = 6000
-    """tokens of statements and sources that it is sent for one answer, at most"""
-    verify_timeout_s: float = 10.0
-    """seconds after which the verdicts of the rules stand"""
-
-    def __post_init__(self) -> None:
-        require(self.verify_tokens >= 1, "verify_tokens", self.verify_tokens, "a whole number from 1")
-        require(self.verify_timeout_s > 0, "verify_timeout_s", self.verify_timeout_s, "a number above 0")
-        require(self.context_tokens >= 64, "context_tokens", self.context_tokens, "a whole number from 64")
-        require(self.history_tokens >= 0, "history_tokens", self.history_tokens, "a whole number from 0")
 
 
 @dataclass(frozen=True, slots=True)

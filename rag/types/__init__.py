@@ -43,8 +43,10 @@ from rag.types.generation import (
     GenerationEvent,
     GenerationSettings,
     Prompt,
+    ReasoningEffort,
     TextDelta,
     Turn,
+    Verbosity,
 )
 from rag.types.media import (
     MediaKind,
@@ -94,6 +96,7 @@ __all__ = [
     "Page",
     "PlacedText",
     "Prompt",
+    "ReasoningEffort",
     "Refusal",
     "Removed",
     "Retrieval",
@@ -106,6 +109,7 @@ __all__ = [
     "TimedText",
     "Turn",
     "Usage",
+    "Verbosity",
     "Verdict",
     "chunk_id",
     "content_address",

@@ -45,6 +45,7 @@ class Failing:
     ask = search = create_collection = upload = ingest_urls = delete_document = _fail
     copy_collection = rename_collection = export_collection = import_collection = _fail
     take_snapshot = restore_snapshot = change_model = set_attributes = _fail
+    own_settings = set_own_settings = _fail_now
     collections = status = documents = document = delete_collection = _fail_now
     snapshots = delete_snapshot = prune_snapshots = start_change_of_model = get = _fail_now
     create = list = change = delete = messages = export = _fail_now
@@ -63,6 +64,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/collections/{name}/snapshots"): {"json": {}},
     ("POST", "/collections/{name}/snapshots/prune"): {"json": {"keep": 1}},
     ("POST", "/collections/{name}/snapshots/{label}/restore"): {"json": {}},
+    ("PUT", "/collections/{name}/settings"): {"json": {"answer": {"seed": 1}}},
     ("POST", "/collections/{name}/rebuild"): {"json": {}},
     ("POST", "/collections/{name}/urls"): {"json": {"urls": ["https://example.org/"]}},
     ("POST", "/collections/{name}/documents"): {"files": {"files": ("a.txt", b"text")}},
@@ -120,7 +122,7 @@ def guarded() -> Iterator[httpx2.Client]:
 
 
 def test_the_walk_covers_the_service() -> None:
-    assert len(all_routes()) == 36
+    assert len(all_routes()) == 38
 
 
 @pytest.mark.parametrize(("method", "path"), footnote_routes())
@@ -146,7 +148,7 @@ def test_a_mistake_of_ours_is_a_500_that_says_nothing_of_the_inside(
 
 @pytest.mark.parametrize(("method", "path"), all_routes())
 def test_another_method_is_a_405_that_names_those_allowed(client: httpx2.Client, method: str, path: str) -> None:
-    reply = call(client, "PUT", path)
+    reply = call(client, "TRACE", path)
     assert reply.status_code == 405
     assert error_of(reply)["code"] == "method_not_allowed"
     assert reply.headers["allow"]
