@@ -50,12 +50,16 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was measured of an index, when (Unix seconds), over how many questions, and how large it was."""
+    """What was measured of an index, when (Unix seconds), over how many questions, and how large it was.
+
+    ``distance`` is 1 - cosine of chunks and their centres, on average, when the cells were trained; None without cells.
+    """
 
     measured: tuple[Measured, ...]
     n_questions: int
     n_chunks: int
     at: float
+    distance: float | None = None
 
     def chosen(self, target: float) -> Measured:
         """Return the cheapest aim that surely reaches a recall; where none does, the one that finds most."""
@@ -71,7 +75,7 @@ class Calibration:
     def from_json(cls, said: dict[str, Any]) -> Calibration:
         """Undo ``to_json``. Raises KeyError or TypeError for anything else."""
         measured = tuple(Measured(Aim(**one["aim"]), one["recall"], one["at_least"]) for one in said["measured"])
-        return cls(measured, int(said["n_questions"]), int(said["n_chunks"]), float(said["at"]))
+        return cls(measured, int(said["n_questions"]), int(said["n_chunks"]), float(said["at"]), said.get("distance"))
 
 
 def made_questions(vectors: FloatArray, *, n: int = N_QUESTIONS, seed: int) -> FloatArray:
@@ -115,9 +119,9 @@ def measure(
         shares = np.zeros((len(questions), len(limits)))
         for place, question in enumerate(questions):
             candidates = search(question, Aim(n_probed, limits[-1]))
-            wanted = neighbours[place][neighbours[place] >= 0]
-            for at, limit in enumerate(limits):
-                shares[place, at] = np.isin(wanted, candidates[:limit]).mean() if len(wanted) else 1.0
+            ranks = {row: rank for rank, row in enumerate(candidates.tolist())}
+            found_at = np.array([ranks.get(row, limits[-1]) for row in neighbours[place].tolist() if row >= 0])
+            shares[place] = (found_at[:, None] < limits).mean(axis=0) if found_at.size else 1.0
         means = shares.mean(axis=0)
         errors = shares.std(axis=0) / np.sqrt(max(len(questions), 1))
         for limit, mean, error in zip(limits, means.tolist(), errors.tolist(), strict=True):

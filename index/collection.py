@@ -112,6 +112,8 @@ class Collection:
         self.close()
 
     def close(self) -> None:
+        """Give up the files, once the upkeep of the vector index that a writer or a search began is done."""
+        self._vector_leg.wait()
         self._database.close()
 
     @property
@@ -455,9 +457,9 @@ class Collection:
     def _finish_writing(self) -> None:
         try:
             self.refresh()
-            self._vector_leg.maintain()
             self._vector_leg.save()
             self._vector_leg.tidy()
+            self._vector_leg.keep_up()
             self._keyword_leg.tidy()
         except OSError as error:
             raise CollectionError(

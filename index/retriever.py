@@ -16,7 +16,7 @@ from index.fusion import fuse
 from index.phrases import Held, Wanted, held_by, wanted_exactly
 from index.picking import pick
 from index.relevance import Background, Measures, covered, relevance
-from index.terms import characters, terms
+from index.terms import IndexedTerms
 from rag.contracts import Embedder, Tokenizer
 from rag.errors import IndexMismatchError
 from rag.filters import Filter
@@ -82,6 +82,7 @@ class HybridRetriever:
         self._tokenizer = tokenizer
         self._filter = filter_
         self._min_score = min_score
+        self._terms_of = IndexedTerms()
 
     async def retrieve(self, query: str, *, k: int) -> Retrieval:
         """Return at most ``k`` hits, best first, ties by chunk id. Raises EmbeddingError and CollectionError."""
@@ -208,7 +209,7 @@ class HybridRetriever:
                 chunk,
                 Measures(
                     found.background.closeness(cosines[row]) if row in cosines else None,
-                    covered(found.words, [*terms(chunk.embedded_text), *characters(chunk.embedded_text)]),
+                    covered(found.words, self._terms_of(chunk.embedded_text).split()),
                 ),
             )
             for row, chunk in chunks.items()

@@ -1,7 +1,8 @@
 """The vector index of a collection: in memory, caught up from SQLite, with a snapshot on disk for the next start.
 
 Where it is approximate, what it finds is measured against exact search (``index.vector_upkeep``), and how hard it looks
-is set by that. ``maintain`` measures, and trains anew where that is due, beside searches and other writers' changes.
+is set by that. ``keep_up`` measures, and trains anew where that is due, in a thread of its own: neither searches nor
+writers wait for it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,9 +30,10 @@ from index.locks import ReadersWriterLock, file_lock
 from index.records import RECALL_TARGET, DerivedStatus, Position
 from index.relevance import Background
 from index.snapshot import DamagedIndexError, opened_snapshot, write_snapshot
+from index.upkeep import Upkeep
 from index.vector_rows import RowFile
 from index.vector_store import VectorSpace, VectorStore
-from index.vector_upkeep import is_due, measured_recall, outgrown, retrain, take_measure
+from index.vector_upkeep import Drift, is_due, measured_recall, outgrown, retrain, take_measure
 from rag.errors import CollectionError
 from rag.types import FloatArray
 
@@ -66,6 +69,8 @@ class VectorLeg:
         self._recall_target = recall_target
         self._calibration: Calibration | None = None
         self._n_changed = 0  # rows that came or went since the calibration
+        self._drift = Drift()
+        self._upkeep = Upkeep(self._kept_up, name=f"upkeep of {path}")
         self._snapshot: tuple[int, int] | None = None  # inode and time of the snapshot that is loaded or was written
         self._row_file: RowFile | None = None
         self._database = database
@@ -122,42 +127,59 @@ class VectorLeg:
             self._n_changed += n_rows
         if first_time and n_rows > _SAVED_WHEN_BEHIND:
             with suppress(CollectionError):  # a read-only folder or a full disk: it was a favour to the next process
-                self.maintain()
                 self.save()
+                self.keep_up()
 
     def rebuild(self) -> None:
         """Make the index anew, whatever it or its snapshot held."""
         with self._updating:
             with self._lock.writing():
                 self._index, self._position, self._saved = self._empty(), None, None
-                self._calibration = None
+                self._calibration, self._drift = None, Drift()
             if self._row_file is not None:
                 self._row_file.discard()
             self._catch_up()
-        self.maintain()
         self.save()
+        self.keep_up()
 
-    def maintain(self) -> None:
-        """Measure what an approximate index finds where that is due, and train it anew where it finds too little.
+    def keep_up(self) -> None:
+        """Have an approximate index measured where that is due, and trained anew where it finds too little.
 
-        It takes seconds, and a minute for a million chunks; searches go on, and find what is committed meanwhile. One
-        process at a time does it: another leaves it to that one.
+        Returns at once. It takes seconds, and a minute or two for a million chunks; searches go on, and find what is
+        committed meanwhile, as do writers. One process at a time does it: another leaves it to that one.
         """
         index = self._index
-        if index is None or not is_due(index, self._calibration, n_changed=self._n_changed):
+        if index is not None and is_due(index, self._calibration, self._drift, n_changed=self._n_changed):
+            self._upkeep.ask()
+
+    def wait(self) -> None:
+        """Return when what ``keep_up`` began is done."""
+        self._upkeep.wait()
+
+    def _kept_up(self) -> None:
+        self._maintain()
+        self.save()
+
+    def _maintain(self) -> None:
+        index, drift = self._index, self._drift
+        if index is None or not is_due(index, self._calibration, drift, n_changed=self._n_changed):
             return
         with file_lock(self._path.with_name("vectors.lock"), timeout_s=0.0) as held:
             if not held:
                 return
             n_changed = self._n_changed
             calibration = take_measure(index, self._look_up, self._lock.reading, seed=n_changed)
-            is_new = outgrown(index, calibration, self._recall_target, cells_limit=self._cells_limit)
+            if self._calibration is not None and self._calibration.distance is not None:  # when they were trained
+                calibration = replace(calibration, distance=self._calibration.distance)
+            is_new = outgrown(index, calibration, drift, self._recall_target, cells_limit=self._cells_limit)
             if is_new:
                 fresh = retrain(index, self._look_up, self._lock.reading, seed=n_changed)
                 calibration = take_measure(fresh, self._look_up, self._lock.reading, seed=n_changed)
             with self._updating:
                 if self._index is not index:  # rebuilt, or given up, meanwhile: what was measured is gone
                     return
+                if is_new or self._calibration is None:
+                    self._drift = Drift()
                 if is_new:
                     self._bring_over(index, fresh)
                 with self._lock.writing():
@@ -200,6 +222,7 @@ class VectorLeg:
                 "seq": self._position.seq,
                 "mark": self._position.mark,
                 "n_changed": self._n_changed,
+                "drift": [self._drift.n, self._drift.distance],
                 "calibration": None if self._calibration is None else self._calibration.to_json(),
             }
             try:
@@ -272,11 +295,12 @@ class VectorLeg:
                     described = said["calibration"]
                     calibration = None if described is None else Calibration.from_json(described)
                     position, n_changed = Position(said["seq"], said["mark"]), int(said["n_changed"])
+                    drift = Drift(*said.get("drift", ()))
             except (FileNotFoundError, DamagedIndexError, ValueError, KeyError, TypeError):
                 return
             if not is_first and (calibration is None or self._is_as_good(calibration)):
                 return  # of another process, and no better than what is here
-            self._index, self._position, self._n_changed = index, position, n_changed
+            self._index, self._position, self._n_changed, self._drift = index, position, n_changed, drift
             self._saved = self._position
             self._take(calibration)
 
@@ -332,6 +356,7 @@ class VectorLeg:
                     self._rows_on_disk().write(rows, vectors)  # always: what is there may be of another history
                 with self._lock.writing():
                     self._index.add(rows, vectors)
+                    self._drift.note(self._index, vectors)
                 n_rows += len(batch)
         self._position = pending.target
         return n_rows

@@ -170,6 +170,11 @@ class FaissIndex:
         best = np.lexsort((rows, -cosines))[:k]
         return [(int(rows[place]), float(cosines[place])) for place in best]
 
+    def distance(self, vectors: FloatArray) -> float:
+        """Return 1 - cosine of unit vectors (n, dimensions) and the nearest centre, on average; there must be cells."""
+        cosines, _ = self._faiss.quantizer.search(np.ascontiguousarray(vectors, np.float32), 1)
+        return float(1 - cosines.mean())
+
     def candidates(self, vector: FloatArray, aim: Aim) -> RowArray:
         """Return the rows that a search for ten with this aim rescores, best by their codes first.
 
@@ -177,8 +182,8 @@ class FaissIndex:
         """
         query = checked_query(vector, dimensions=self._dimensions, k=aim.n_candidates)
         rows, estimates = self._nearest(query, aim.n_candidates, aim.n_probed, None)
-        held, _ = self._rescored(rows, estimates, query, first=_FIRST)
-        return rows[np.isin(rows, held)]
+        rescored = set(self._rescored(rows, estimates, query, first=_FIRST)[0].tolist())
+        return np.array([row for row in rows.tolist() if row in rescored], np.int64)
 
     def dump(self, stream: BinaryIO) -> None:
         """Write the index as FAISS does: ``faiss.read_index`` reads it back from a file."""
@@ -278,6 +283,7 @@ class FaissIndex:
         sample = np.ascontiguousarray(sample, np.float32)
         n_cells = max(1, min(_n_cells(n_rows), len(sample)))
         settings: dict[str, Any] = {"niter": _ITERATIONS, "spherical": True, "min_points_per_centroid": 1, "seed": 1}
+        faiss.omp_set_num_threads(max(1, (os.cpu_count() or 1) - 1))  # searches go on meanwhile
         means = faiss.Kmeans(self._dimensions, n_cells, max_points_per_centroid=10 * _TRAINED_BY, **settings)
         means.train(sample)
         centres: Any = faiss.IndexFlatIP(self._dimensions)

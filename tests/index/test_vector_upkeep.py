@@ -18,8 +18,10 @@ from index.exact import ExactIndex
 from index.filtering import AllowedRows
 from index.library import Library
 from index.records import CollectionConfig, LedgerEntry
+from index.upkeep import Upkeep
 from index.vector_rows import RowFile
 from index.vectors import FaissIndex
+from rag.errors import CollectionError
 from rag.types import Chunk, ChunkingSettings, Document, Embeddings, FloatArray, chunk_id, content_address
 from tests.index.test_vector_indexes import Shelf, dumped
 
@@ -35,8 +37,8 @@ def dots(seed: int, n: int, *, centre: int = 0) -> FloatArray:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-def put(library: Library, collection: Collection, name: str, vectors: FloatArray) -> None:
-    """Store a document with a chunk for each vector."""
+def put(library: Library, collection: Collection, name: str, vectors: FloatArray, *, waits: bool = True) -> None:
+    """Store a document with a chunk for each vector, and wait for the upkeep of the index."""
     pieces = [f"{name} {place:05d}" for place in range(len(vectors))]
     text = "".join(pieces)
     addresses = [content_address(piece) for piece in pieces]
@@ -48,6 +50,8 @@ def put(library: Library, collection: Collection, name: str, vectors: FloatArray
     entry = LedgerEntry(name, "/docs", "indexed", name, n_chunks=len(chunks), reader="text 1")
     with collection.writer("test") as writer:
         writer.replace(document, chunks, entry=entry)
+    if waits:
+        collection._vector_leg.wait()
 
 
 @contextmanager
@@ -372,3 +376,110 @@ def test_adding_to_a_large_collection_rebuilds_nothing(tmp_path: Path) -> None:
             writer.remove("b")
         assert collection.search_vectors(dots(5, 20)[0], k=1)[0][1] < 0.999
         assert (collection._vector_leg._index, collection._vector_leg._calibration) == (index, measured)
+
+
+# --- beside the writer
+
+
+def held_up(monkeypatch: pytest.MonkeyPatch, name: str) -> tuple[threading.Event, threading.Event]:
+    """Have a step of the upkeep stand still; return what is set when it has come, and what lets it go on."""
+    came, go_on = threading.Event(), threading.Event()
+    step = getattr(vector_leg, name)
+
+    def slowly(*args: object, **settings: object) -> object:
+        came.set()
+        assert go_on.wait(20)
+        return step(*args, **settings)
+
+    monkeypatch.setattr(vector_leg, name, slowly)
+    return came, go_on
+
+
+@pytest.mark.parametrize("step", ["take_measure", "retrain"])
+def test_neither_writers_nor_searches_wait_for_the_upkeep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    with opened(tmp_path) as (library, collection):
+        put(library, collection, "a", dots(1, 450))
+        came, go_on = held_up(monkeypatch, step)
+        put(library, collection, "b", dots(2, 500, centre=7), waits=False)
+        assert came.wait(20)
+        first = collection.status().vectors
+        put(library, collection, "c", dots(3, 30), waits=False)  # another writer, while it stands still
+        assert collection.search_vectors(dots(3, 30)[0], k=1)[0][1] == pytest.approx(1.0, abs=1e-5)
+        with collection.writer("test") as writer:
+            writer.remove("a")
+        assert collection.search_vectors(dots(1, 450)[0], k=1)[0][1] < 0.999
+        go_on.set()
+        collection._vector_leg.wait()
+        said = collection.status().vectors
+        assert said.recall is not None
+        assert first.recall is not None
+        assert said.recall.at > first.recall.at
+        assert collection._vector_leg._index.n_cells > 42  # type: ignore[union-attr]  # it had 42, for 450
+        assert collection.search_vectors(dots(3, 30)[0], k=1)[0][1] == pytest.approx(1.0, abs=1e-5)
+        assert collection.check() == [], "what came and went meanwhile was brought over"
+
+
+def test_closing_waits_for_the_upkeep_so_that_it_is_not_begun_again_and_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as (library, collection):
+        put(library, collection, "a", dots(1, 600), waits=False)
+    with opened(tmp_path) as (_, collection):
+        said = collection.status().vectors
+        assert said.state == "current"
+        assert said.recall is not None
+
+
+def test_upkeep_of_a_collection_that_is_deleted_meanwhile_ends_in_a_word_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path) as (library, collection):
+        came, go_on = held_up(monkeypatch, "take_measure")
+        put(library, collection, "a", dots(1, 600), waits=False)
+        assert came.wait(20)
+        library.delete("main")
+        go_on.set()
+        collection._vector_leg.wait()
+        assert library.collections() == []
+        assert "upkeep of" in caplog.text
+
+
+@pytest.mark.parametrize(("centre", "is_new"), [(0, False), (7, True)], ids=["the same subjects", "new subjects"])
+def test_cells_are_trained_anew_where_what_comes_lies_far_from_them(tmp_path: Path, centre: int, is_new: bool) -> None:
+    with opened(tmp_path) as (library, collection):
+        put(library, collection, "a", dots(1, 2600))
+        before = collection._vector_leg._calibration
+        assert before is not None
+        assert before.distance is not None
+        put(library, collection, "b", dots(2, 150, centre=centre))  # too few to say anything
+        assert collection._vector_leg._calibration == before
+    with opened(tmp_path) as (library, collection):  # what was noticed is in the snapshot
+        put(library, collection, "c", dots(3, 105, centre=centre))  # less than a tenth in all
+        assert (collection._vector_leg._calibration != before) == is_new
+        assert (collection._vector_leg._drift.n == 0) == is_new
+        assert collection.check() == []
+
+
+def test_work_that_is_asked_for_meanwhile_is_done_once_more() -> None:
+    came, go_on, done = threading.Event(), threading.Event(), []
+
+    def work() -> None:
+        came.set()
+        assert go_on.wait(20)
+        done.append(len(done))
+        if len(done) == 1:
+            upkeep.wait()  # the work itself: it would wait for ever
+            raise CollectionError("no room")
+
+    upkeep = Upkeep(work, name="test")
+    upkeep.wait()
+    upkeep.ask()
+    assert came.wait(20)
+    for _ in range(3):
+        upkeep.ask()
+    go_on.set()
+    upkeep.wait()
+    assert done == [0, 1], "once, and once for all three"
+    upkeep.ask()
+    upkeep.wait()
+    assert done == [0, 1, 2]
