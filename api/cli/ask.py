@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from api.ask_options import AskOptions
 from api.cli.output import answer_footnotes, note, source_lines
 from api.cli.seen_by import as_seen
 from api.events import event_json
@@ -44,15 +45,16 @@ async def ask(
     collections: Sequence[str] = (),
     history: Sequence[Turn] = (),
     instructions: str | None = None,
+    thread: str | None = None,
     as_json: bool = False,
     events: bool = False,
 ) -> Answer:
     """Print an answer as it is written, and return it."""
     answer: Answer | None = None
-    events_of_answer = footnote.stream(
-        question, collection=collection, collections=collections, history=history, instructions=instructions
+    options = AskOptions(
+        collection=collection, collections=collections, history=history, thread=thread, instructions=instructions
     )
-    async for event in events_of_answer:
+    async for event in footnote.stream(question, **options):
         if as_json:
             if events or isinstance(event, Answer):
                 print(json.dumps(event_json(event), ensure_ascii=False), flush=True)

@@ -37,6 +37,7 @@ MODULES = {
     "ingest": "api.cli.ingest",
     "ask": "api.cli.ask",
     "chat": "api.cli.chat",
+    "threads": "api.cli.threads",
     "search": "api.cli.search",
     "status": "api.cli.status",
     "collections": "api.cli.collections",

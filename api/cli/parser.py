@@ -6,6 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from api.cli.conversation_options import (
+    CHAT_EXAMPLES,
+    THREADS_EXAMPLES,
+    add_chat_options,
+    add_threads_options,
+    threads_problem,
+)
+
 __all__ = ["build_parser", "usage_problem"]
 
 DESCRIPTION = """\
@@ -18,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rag", description=DESCRIPTION, formatter_class=_Formatter)
     parser.add_argument("--version", action="store_true", help="print the version and end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for add in (_ingest, _ask, _chat, _search, _status, _collections, _cache, _eval, _keys, _serve, _doctor, _demo):
+    for add in _COMMANDS:
         add(commands)
     return parser
 
@@ -27,6 +35,8 @@ def usage_problem(args: argparse.Namespace) -> str | None:
     """Return what is wrong with arguments that do not go together; None when they do."""
     if args.command == "collections" and args.more and args.action not in ("set", "unset"):
         return f"unrecognized arguments: {' '.join(args.more)}"
+    if args.command == "threads":
+        return threads_problem(args)
     if args.command != "ingest":
         return None
     if not args.paths and not args.batch_cancel:
@@ -219,18 +229,25 @@ def _ask(commands: Commands) -> None:
 
 
 def _chat(commands: Commands) -> None:
-    parser = _command(
-        commands,
-        "chat",
-        "ask one question after another",
-        "  rag chat\n  rag chat --collection manuals\nIn the conversation: /new starts over, /quit or Ctrl-D ends.",
-    )
+    parser = _command(commands, "chat", "ask one question after another", CHAT_EXAMPLES)
+    add_chat_options(parser)
     _several(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
     _narrowing(parser)
     _json(parser)
     _queries(parser)
     _generation(parser)
+
+
+def _threads(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "threads",
+        "list, show, export, import, rename or delete stored conversations",
+        THREADS_EXAMPLES,
+    )
+    add_threads_options(parser)
+    _json(parser)
 
 
 def _search(commands: Commands) -> None:
@@ -404,3 +421,9 @@ def _demo(commands: Commands) -> None:
         "  rag demo",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+
+
+_COMMANDS = (
+    *(_ingest, _ask, _chat, _threads, _search, _status, _collections),
+    *(_cache, _eval, _keys, _serve, _doctor, _demo),
+)
