@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from api.ask_options import QueryWishes
 from api.choice import Choice, Family, choose
+from api.writers import generator_of
 from index.records import CollectionConfig
 from index.vector_store import VectorSpace
 from rag.answering.asking import Asking
-from rag.answering.chat_generator import ChatGenerator
 from rag.answering.chat_reranker import ChatReranker
 from rag.answering.moderation import ModerationPolicy
 from rag.answering.queries import QueryWriter
@@ -67,9 +67,10 @@ class Wiring:
     def __init__(self, settings: Settings, *, transport: Transport | None = None) -> None:
         self._settings = settings
         self._transport = transport
-        self._clients: dict[Family, EndpointClient] = {}
+        self._clients: dict[tuple[str, ...], EndpointClient] = {}
         self._query_writer: QueryWriter | None = None
-        self._models: dict[Family, str] = {}
+        self._models: dict[tuple[str, str], str] = {}
+        self._generator: Generator | None = None
         self._embedder: EndpointEmbedder | None = None
         self._local_embedder: LocalEmbedder | None = None
         self._tesseract: Tesseract | None = _NOT_LOOKED_FOR
@@ -81,6 +82,7 @@ class Wiring:
             await self._transport.aclose()
             self._transport = None
         self._clients.clear()
+        self._generator = None
 
     # --- who serves
 
@@ -93,9 +95,10 @@ class Wiring:
         if choice.model:
             return choice.model
         async with self._building:
-            if choice.family not in self._models:
-                self._models[choice.family] = await self._only_model(choice)
-            return self._models[choice.family]
+            place = (choice.family, choice.base_url)
+            if place not in self._models:
+                self._models[place] = await self._only_model(choice)
+            return self._models[place]
 
     async def _only_model(self, choice: Choice) -> str:
         setting = environment_name(choice.family, "model")
@@ -119,7 +122,8 @@ class Wiring:
     def client(self, choice: Choice) -> EndpointClient:
         """Return the client of a chosen endpoint."""
         assert choice.provider is not None, f"{choice.family} is served by {choice.kind}"
-        if choice.family not in self._clients:
+        place = (choice.family, choice.base_url, choice.api_key)
+        if place not in self._clients:
             options: ModelOptions = getattr(self._settings, choice.family)
             endpoint = Endpoint(
                 provider=choice.provider,
@@ -130,8 +134,8 @@ class Wiring:
                 if choice.family in ("vision", "audio")
                 else options.max_retries,  # their queue tries again
             )
-            self._clients[choice.family] = EndpointClient(endpoint, self._shared_transport())
-        return self._clients[choice.family]
+            self._clients[place] = EndpointClient(endpoint, self._shared_transport())
+        return self._clients[place]
 
     def _shared_transport(self) -> Transport:
         if self._transport is None:
@@ -379,13 +383,10 @@ class Wiring:
         return named_tokenizer(config.tokenizer if local else CHAT_TOKENIZER)
 
     async def generator(self) -> Generator:
-        """Return who writes answers."""
-        if self.choice("chat").kind == "local":
-            from rag.local.extractive import ExtractiveGenerator  # late: not needed where a chat model writes
-
-            return ExtractiveGenerator(self.local_embedder())
-        client, model = await self.chat()
-        return ChatGenerator(client, model=model)
+        """Return who writes answers; kept, for what it has learnt of its endpoint."""
+        if self._generator is None:
+            self._generator = await generator_of(self, self._settings)
+        return self._generator
 
     async def chat(self) -> tuple[ChatClient, str]:
         """Return the chat endpoint and the model to ask there. Raises ConfigError where none is set."""

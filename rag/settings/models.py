@@ -47,7 +47,21 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions(ModelOptions):
-    """The model that writes answers."""
+    """The model that writes answers, and one that writes them while the first is down."""
+
+    fallback_provider: str = ""
+    """provider that is asked while the first is down, or "local" for the embedded answerer"""
+    fallback_base_url: str = ""
+    """its address"""
+    fallback_api_key: str = field(default="", repr=False)
+    """its key; without one, the provider's own environment variable is read"""
+    fallback_model: str = ""
+    """its model; alone, another model of the first endpoint"""
+
+    def __post_init__(self) -> None:
+        super(ChatOptions, self).__post_init__()
+        if self.fallback_base_url and not self.fallback_base_url.startswith(("http://", "https://")):
+            raise ConfigError(f"fallback_base_url must begin with http:// or https://, got {self.fallback_base_url!r}")
 
 
 @dataclass(frozen=True, slots=True)
