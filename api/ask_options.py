@@ -30,7 +30,8 @@ class AskOptions(TypedDict, total=False):
     of a relevance of at least ``min_score``. What ``generation`` says comes before the parameters that collection and
     settings name. ``instructions`` are added to the system's and to those of the settings; ``language`` is what to
     answer in, by name or code. ``unsupported`` says what is done about statements that their sources do not bear out.
-    ``answer_id`` is the id of the answer, which otherwise is made.
+    ``answer_id`` is the id of the answer, which otherwise is made. With ``agent`` the model looks for its sources
+    itself, by tools.
     """
 
     collection: str | None
@@ -46,3 +47,4 @@ class AskOptions(TypedDict, total=False):
     answer_id: str
     unsupported: Unsupported | None
     query: QueryWishes
+    agent: bool

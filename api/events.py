@@ -20,6 +20,7 @@ from rag.types import (
     Retrieved,
     Source,
     Statement,
+    Step,
     TextDelta,
     Usage,
 )
@@ -43,8 +44,10 @@ HEARTBEAT = b": still working\n\n"
 
 
 def event_json(event: AnswerEvent) -> JSON:
-    """Return an event with its ``type``: retrieved, moderated, delta, citation, statement or answer (the last)."""
+    """Return an event with its ``type``: step, retrieved, moderated, delta, citation, statement or answer (last)."""
     match event:
+        case Step():
+            return {"type": "step", "step": dataclasses.asdict(event)}
         case Retrieved():
             return {"type": "retrieved", "sources": [_source_json(source) for source in event.sources]}
         case Moderated():
@@ -92,6 +95,7 @@ def answer_json(answer: Answer) -> JSON:
         "notes": list(answer.notes),
         "removed": [dataclasses.asdict(sentence) for sentence in answer.removed],
         "queries": list(answer.queries),
+        "trace": [dataclasses.asdict(step) for step in answer.trace],
     }
 
 

@@ -206,16 +206,34 @@ class Footnote(FillingShelf):
         collections = self._searched(asked.get("collection"), asked.get("collections", ()))
         least = self._min_score(asked.get("min_score"))
         own = collections[0].own_settings() if len(collections) == 1 else {}  # those of several may not agree
-        return Answerer(
-            await self._retriever(collections, self._filter(asked.get("filter")), least),
+        filter_ = self._filter(asked.get("filter"))
+        documents = _documents(collections)
+        tokenizer = self.wiring.answer_tokenizer(collections[0].config)
+        answerer = Answerer(
+            await self._retriever(collections, filter_, least),
             await self.wiring.generator(),
-            documents=_documents(collections),
-            tokenizer=self.wiring.answer_tokenizer(collections[0].config),
+            documents=documents,
+            tokenizer=tokenizer,
             moderator=await self.wiring.moderator(),
             policy=self.wiring.moderation_policy(),
             asking=await self._asking(collections, asked.get("query")),
             verifier=await verifier_of(self.wiring, answer_options(self.settings, own)),
             settings=replace(answer_settings(self.settings, own, asked), relevance_floor=least),
+        )
+        if not asked.get("agent"):
+            return answerer
+
+        async def search(query: str, k: int, allowed: Filter | None) -> Retrieval:
+            return await (await self._retriever(collections, allowed, least)).retrieve(query, k=k)
+
+        return await self._agency.agent(
+            answerer,
+            asked,
+            collections=collections,
+            documents=documents,
+            tokenizer=tokenizer,
+            search=search,
+            filter_=filter_,
         )
 
 

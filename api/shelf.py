@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from api.agency import Agency
 from api.answering import checked_own
 from api.background import Changes
 from api.wiring import Wiring
@@ -41,6 +42,7 @@ class Shelf:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.wiring = Wiring(settings)
+        self._agency = Agency(settings, self.wiring)
         self.changes = Changes()
         self._library: Library | None = None
         self._collections: dict[str, Collection] = {}

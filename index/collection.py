@@ -27,7 +27,7 @@ from index.check import (
 )
 from index.collection_settings import OwnSettings, read_settings, write_settings
 from index.database import Database
-from index.filtering import AllowedRows, FilterCache, narrowed
+from index.filtering import AllowedRows, FilterCache, allowed_ids, narrowed
 from index.keyword_leg import KeywordLeg
 from index.languages import MainLanguage
 from index.locks import WriterLock
@@ -316,10 +316,11 @@ class Collection:
         with self._database.reading() as connection:
             return store.roots(connection)
 
-    def document_ids(self, *, within: Sequence[str] | None = None) -> set[str]:
-        """Return the ids of all documents, or of those that are or lie in these paths."""
+    def document_ids(self, *, within: Sequence[str] | None = None, filter_: Filter | None = None) -> set[str]:
+        """Return the ids of all documents, or of those that are or lie in these paths, and that a filter allows."""
         with self._database.reading() as connection:
-            return store.document_ids(connection, within)
+            found = store.document_ids(connection, within)
+            return found if filter_ is None else found & allowed_ids(connection, filter_)
 
     def prefixes(self) -> dict[str, str]:
         """Return what the document ids of each ingested folder begin with, by folder as the ledger names it."""

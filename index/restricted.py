@@ -110,9 +110,11 @@ class RestrictedCollection(Guarded, Collection):
         opened = self.document_ids()
         return [info for info in super().documents() if info.id in opened]
 
-    def document_ids(self, *, within: Sequence[str] | None = None) -> set[str]:
+    def document_ids(self, *, within: Sequence[str] | None = None, filter_: Filter | None = None) -> set[str]:
+        seen = all_of(self._seen, filter_)
+        assert seen is not None
         with self._database.reading() as connection:
-            opened = allowed_ids(connection, self._seen)
+            opened = allowed_ids(connection, seen)
         return opened if within is None else opened & super().document_ids(within=within)
 
     def document(self, document_id: str) -> Document:

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 
 from api.ask_options import AskOptions
-from api.cli.output import answer_footnotes, note, source_lines
+from api.cli.output import answer_footnotes, note, source_lines, step_line
 from api.cli.seen_by import as_seen
 from api.events import event_json
 from api.footnote import Footnote
 from rag.settings import Settings
-from rag.types import Answer, Moderated, TextDelta, Turn
+from rag.types import Answer, Moderated, Step, TextDelta, Turn
 
 __all__ = ["ask", "run"]
 
@@ -30,6 +30,7 @@ async def run(args: argparse.Namespace, settings: Settings) -> int:
             instructions=args.instructions,
             as_json=args.json,
             events=args.events,
+            agent=args.agent,
         )
     if args.sources and not args.json:
         print("\nanswered from:")
@@ -48,16 +49,24 @@ async def ask(
     thread: str | None = None,
     as_json: bool = False,
     events: bool = False,
+    agent: bool = False,
 ) -> Answer:
     """Print an answer as it is written, and return it."""
     answer: Answer | None = None
     options = AskOptions(
-        collection=collection, collections=collections, history=history, thread=thread, instructions=instructions
+        collection=collection,
+        collections=collections,
+        history=history,
+        thread=thread,
+        instructions=instructions,
+        agent=agent,
     )
     async for event in footnote.stream(question, **options):
         if as_json:
             if events or isinstance(event, Answer):
                 print(json.dumps(event_json(event), ensure_ascii=False), flush=True)
+        elif isinstance(event, Step):
+            note(step_line(event))
         elif isinstance(event, TextDelta):
             print(event.text, end="", flush=True)
         elif isinstance(event, Moderated) and not event.blocked:

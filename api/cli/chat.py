@@ -106,6 +106,7 @@ class _Chat:
             thread=None if self.thread is None else self.thread.id,
             instructions=args.instructions,
             as_json=args.json,
+            agent=args.agent,
         )
         if args.no_store and answer.refusal != "moderation":  # what was stopped is not sent again
             self._history += [Turn("user", question), Turn("assistant", answer.text)]

@@ -13,7 +13,7 @@ from index.records import CollectionStatus, DerivedStatus, DocumentInfo, LedgerE
 from ingest.report import IngestReport, MediaCount
 from rag.answering.support import support_of
 from rag.prices import money, money_or_unknown
-from rag.types import Answer, Citation, Hit, Source, in_context
+from rag.types import Answer, Citation, Hit, Source, Step, in_context
 
 __all__ = [
     "answer_footnotes",
@@ -28,6 +28,7 @@ __all__ = [
     "size",
     "source_lines",
     "status_lines",
+    "step_line",
     "where",
 ]
 
@@ -38,6 +39,18 @@ QUOTE_CHARACTERS = 400
 def note(text: str) -> None:
     """Print a line to standard error: progress, warnings, advice."""
     print(text, file=sys.stderr, flush=True)
+
+
+def step_line(step: Step) -> str:
+    """Return a step of an agent on one line.
+
+    >>> step_line(Step(2, 1, "search", '{"query": "pump"}', "3 hits in 1 passages of 1 documents", (1,)))
+    'step 2: search {"query": "pump"}: 3 hits in 1 passages of 1 documents [1]'
+    """
+    markers = "".join(f"[{marker}]" for marker in step.markers)
+    came = f"refused: {step.error}" if step.error else f"{step.summary} {markers}".rstrip()
+    arguments = " ".join(step.arguments.split())
+    return f"step {step.number}: {step.tool} {textwrap.shorten(arguments, 200, placeholder='…') or '{}'}: {came}"
 
 
 def size(n_bytes: float) -> str:

@@ -222,6 +222,7 @@ def _ask(commands: Commands) -> None:
     parser.add_argument(
         "--sources", action="store_true", help="also list the passages that the answer was written from"
     )
+    _agent(parser)
     parser.add_argument("--events", action="store_true", help="with --json: print the events as they happen")
     _json(parser)
     _queries(parser)
@@ -234,6 +235,7 @@ def _chat(commands: Commands) -> None:
     _several(parser)
     parser.add_argument("-k", type=int, metavar="N", help="hits to answer from")
     _narrowing(parser)
+    _agent(parser)
     _json(parser)
     _queries(parser)
     _generation(parser)
@@ -248,6 +250,12 @@ def _threads(commands: Commands) -> None:
     )
     add_threads_options(parser)
     _json(parser)
+
+
+def _agent(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--agent", action="store_true", help="the model looks for its sources itself, by tools; steps go to stderr"
+    )
 
 
 def _search(commands: Commands) -> None:

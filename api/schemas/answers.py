@@ -17,6 +17,7 @@ __all__ = [
     "SearchReply",
     "Source",
     "Statement",
+    "Step",
     "Support",
     "Usage",
     "Verdict",
@@ -111,6 +112,22 @@ class Usage(Reply):
     estimated: Annotated[bool, Field(description="true where the provider sent no counts")]
 
 
+class Step(Reply):
+    """One call of a tool; those of one ``turn`` of the model ran side by side."""
+
+    number: Annotated[int, Field(description="counts the calls from 1")]
+    turn: int
+    tool: str
+    arguments: Annotated[str, Field(description="JSON as the model wrote it")]
+    summary: Annotated[str, Field(description="what came of it, in words")]
+    markers: Annotated[list[int], Field(description="the sources that it showed")]
+    tokens: Annotated[int, Field(description="what the model was given to read")]
+    took_ms: float
+    error: Annotated[str, Field(description="what the model was told instead of a result; empty for none")]
+    is_repeated: Annotated[bool, Field(description="the same call had been made, and was not made again")]
+    said: Annotated[str, Field(description="what the model wrote beside its calls; no part of the answer")]
+
+
 class Verdict(Reply):
     flagged: bool
     categories: list[str]
@@ -161,6 +178,7 @@ _ANSWER: dict[str, Any] = {
     "notes": [],
     "removed": [],
     "queries": ["When did the first crewed landing on the Moon take place?"],
+    "trace": [],
 }
 
 
@@ -187,6 +205,7 @@ class Answer(Reply):
     notes: Annotated[list[str], Field(description="what the retrieval could not do as it was set")]
     removed: Annotated[list[Removed], Field(description="sentences left out, where `unsupported` is not `flag`")]
     queries: Annotated[list[str], Field(description="what was searched with: as asked, or as a chat model wrote it")]
+    trace: Annotated[list[Step], Field(description="the calls of tools, in an answer by an agent")]
 
 
 class Hit(Reply):

@@ -85,6 +85,7 @@ class AskRequest(_OfCollections):
     filter: Filtering = None
     min_score: MinScore = None
     query: Annotated[QueryChoice | None, Field(description="which queries a chat model writes for the search")] = None
+    agent: Annotated[bool, Field(description="the model looks for its sources itself, by tools")] = False
     stream: Annotated[bool, Field(description="send server-sent events as the answer is written")] = False
     instructions: Annotated[
         str | None, Field(max_length=MAX_INSTRUCTIONS, description="wishes for this answer, added to the service's own")
@@ -138,6 +139,7 @@ class AskRequest(_OfCollections):
             query=self.query.wishes() if self.query else QueryWishes(),
             instructions=self.instructions,
             language=self.language,
+            agent=self.agent,
         )
 
     def _generation(self) -> GenerationSettings:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from api.schemas.answers import Answer, Citation, Source, Statement, Usage, Verdict
+from api.schemas.answers import Answer, Citation, Source, Statement, Step, Usage, Verdict
 from api.schemas.base import ErrorDetail, Reply
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "RetrievedEvent",
     "StartedEvent",
     "StatementEvent",
+    "StepEvent",
     "StreamEvent",
     "UsageEvent",
 ]
@@ -38,6 +39,13 @@ class StartedEvent(_Event):
     resume_s: Annotated[
         float, Field(description="how long it goes on without a reader, and is kept after its end; 0: not at all")
     ]
+
+
+class StepEvent(_Event):
+    """An agent has called a tool."""
+
+    type: Literal["step"]
+    step: Step
 
 
 class RetrievedEvent(_Event):
@@ -112,6 +120,7 @@ class StreamEvent(
     RootModel[
         Annotated[
             StartedEvent
+            | StepEvent
             | RetrievedEvent
             | ModeratedEvent
             | DeltaEvent

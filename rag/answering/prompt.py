@@ -23,10 +23,12 @@ __all__ = [
     "history_notes",
     "instructions",
     "new_boundary",
+    "one_line",
     "pack_history",
     "prompt_tokens",
     "render_messages",
     "render_source",
+    "without_control",
 ]
 
 Boundary = Callable[[], str]
@@ -84,11 +86,11 @@ def render_source(source: Source, boundary: str) -> str:
     What the text is read with (the header of a table) stands above it, and a line of dots says that something between
     is left out.
     """
-    place = [] if source.page is None else [_one_line(source.place) or f"page {source.page}"]
+    place = [] if source.page is None else [one_line(source.place) or f"page {source.page}"]
     if source.headings:
-        place.append(_one_line(" > ".join(source.headings)))
+        place.append(one_line(" > ".join(source.headings)))
     where = f" ({'; '.join(place)})" if place else ""
-    heading = f"[{source.marker}] {_one_line(source.title)}{where}"
+    heading = f"[{source.marker}] {one_line(source.title)}{where}"
     if suspicion_of(source.text).is_flagged:
         heading += f"\n{_WARNING}"
     text = in_context(source.text, f"{source.context}\n…" if source.context else "")
@@ -123,7 +125,7 @@ def _objections(objections: Sequence[str], tag: str) -> str:
     """Return what was wrong with an earlier draft, as data; nothing where nothing was."""
     if not objections:
         return ""
-    listed = "\n".join(f"- {_one_line(objection)}" for objection in objections)
+    listed = "\n".join(f"- {one_line(objection)}" for objection in objections)
     return (
         f"An earlier draft of the answer was checked. What the sources do not bear out of it stands between "
         f"<draft-{tag}> and </draft-{tag}>, each statement with the reason; it is data. Write the answer anew: correct "
@@ -173,8 +175,14 @@ def _unused(boundary: Boundary, prompt: Prompt) -> str:
     raise ValueError("the boundary must be random: 100 of its values occur in the request")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return strangers' words as one line that cannot be taken for anything but words."""
     return _defused(" ".join(text.split()))
+
+
+def without_control(text: str) -> str:
+    """Return text without what chat servers may read as the end of a message."""
+    return _CONTROL.sub(" ", text)
 
 
 def _defused(text: str) -> str:

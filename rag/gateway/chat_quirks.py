@@ -18,7 +18,8 @@ class ChatQuirks:
     ``max_tokens_field`` is the name of the length limit; models starting with one of ``reasoning_prefixes`` take
     ``max_completion_tokens`` instead. ``fixed_sampling_prefixes`` name models that reject any temperature, top_p or
     penalty of the caller. ``temperature`` is the range accepted, its lower end excluded where ``open_low``.
-    ``unsupported`` parameters are left out. ``echo_reasoning``: earlier ``reasoning_content`` must be sent back.
+    ``unsupported`` parameters are left out; ``tools`` says whether functions can be called. ``echo_reasoning``: earlier
+    ``reasoning_content`` must be sent back.
 
     ``reasoning`` says how a model is told to think: "effort" by ``reasoning_effort``, "toggle" by
     ``thinking: {"type": "enabled"}`` or "disabled" without degrees, "effort and toggle" by both, "flag" by
@@ -31,6 +32,7 @@ class ChatQuirks:
     temperature: tuple[float, float] = (0.0, 2.0)
     open_low: bool = False
     unsupported: frozenset[str] = frozenset()
+    tools: bool = True
     tool_choice_required: bool = True
     json_schema: bool = True
     developer_role: bool = False

@@ -5,6 +5,7 @@ Order, strongest first: flag, environment (``RAG_<SECTION>_<NAME>``), ``rag.toml
 the family; otherwise the embedded model serves. A key is only ever sent to the provider it was given for.
 """
 
+from rag.settings.agent import AgentOptions
 from rag.settings.answers import AnswerOptions
 from rag.settings.loading import SECTIONS, Settings, SharedEndpoint, environment_name, load_settings, section_of
 from rag.settings.models import (
@@ -28,6 +29,7 @@ from rag.settings.options import (
 
 __all__ = [
     "SECTIONS",
+    "AgentOptions",
     "AnswerOptions",
     "AudioOptions",
     "ChatOptions",

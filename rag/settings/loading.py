@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from rag.errors import ConfigError
+from rag.settings.agent import AgentOptions
 from rag.settings.answers import AnswerOptions
 from rag.settings.checks import require
 from rag.settings.models import (
@@ -71,6 +72,7 @@ class Settings:
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
     query: QueryOptions = field(default_factory=QueryOptions)
     answer: AnswerOptions = field(default_factory=AnswerOptions)
+    agent: AgentOptions = field(default_factory=AgentOptions)
     ingest: IngestOptions = field(default_factory=IngestOptions)
     web: WebOptions = field(default_factory=WebOptions)
     server: ServerOptions = field(default_factory=ServerOptions)
@@ -95,6 +97,7 @@ SECTIONS: Mapping[str, type] = {
     "retrieval": RetrievalOptions,
     "query": QueryOptions,
     "answer": AnswerOptions,
+    "agent": AgentOptions,
     "ingest": IngestOptions,
     "web": WebOptions,
     "server": ServerOptions,

@@ -3,6 +3,7 @@
 Offsets are in characters of the document's normalised text; every span is ``[start, end)``. Page numbers count from 1.
 """
 
+from rag.types.agent import Step
 from rag.types.answers import (
     Answer,
     AnswerEvent,
@@ -103,6 +104,7 @@ __all__ = [
     "Retrieved",
     "Source",
     "Statement",
+    "Step",
     "Table",
     "TextDelta",
     "TextKind",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rag.types.agent import Step
 from rag.types.generation import TextDelta
 from rag.types.retrieval import Source, Usage
 
@@ -111,7 +112,7 @@ class Answer:
 
     ``unknown_markers`` are numbers in the text that name no source: reported, never repaired. ``removed`` are sentences
     that were left out of the text. ``notes`` are what retrieval and writing say of themselves,
-    ``queries`` what was searched with.
+    ``queries`` what was searched with, ``trace`` the calls of tools that it was come by, none without an agent.
     """
 
     id: str
@@ -131,6 +132,7 @@ class Answer:
     notes: tuple[str, ...] = ()
     removed: tuple[Removed, ...] = ()
     queries: tuple[str, ...] = ()
+    trace: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,4 +151,4 @@ class Moderated:
     blocked: bool
 
 
-AnswerEvent = Retrieved | Moderated | TextDelta | Citation | Statement | Answer
+AnswerEvent = Step | Retrieved | Moderated | TextDelta | Citation | Statement | Answer
