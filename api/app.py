@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from api import schemas
+from api.drawing import DrawingLimit
 from api.edge import Edge, JSONReply, error_response
 from api.errors import error_reply, reply_for_status
 from api.event_schemas import add_event_schemas
@@ -82,6 +83,7 @@ def create_app(footnote: Footnote, *, heartbeat_s: float = 10.0) -> FastAPI:
     )
     app.state.footnote = footnote
     app.state.live = live
+    app.state.drawing = DrawingLimit()
     app.state.heartbeat_s = heartbeat_s
     app.add_middleware(Edge, server=footnote.settings.server, keys=ReaderKeys(footnote.settings.library))
     asking, keeping = (answers, following, threads), (collections, own_settings, shelving, remodelling)

@@ -51,6 +51,7 @@ TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.IndexMismatchError: ErrorRow(409, _REQUEST, "index_mismatch"),
     errors.DamagedDataError: ErrorRow(500, _SERVER, "data_damaged"),
     errors.CollectionError: ErrorRow(500, _SERVER, "collection_error"),
+    errors.ServiceBusyError: ErrorRow(503, _SERVER, "service_busy", retry_after_s=3),
     errors.RateLimitError: ErrorRow(429, "rate_limit_error", "rate_limit_exceeded", retry_after_s=10),
     errors.QuotaExhaustedError: ErrorRow(429, "insufficient_quota", "insufficient_quota"),
     errors.AuthenticationError: ErrorRow(502, _UPSTREAM, "upstream_authentication"),

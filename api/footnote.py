@@ -12,6 +12,7 @@ from api.answering import answer_options, answer_settings
 from api.ask_options import AskOptions, QueryWishes
 from api.conversing import Threads
 from api.filling import FillingShelf
+from api.sources import answer_as_page, linked
 from api.verifying import verifier_of
 from index.collection import Collection
 from index.many import ManyDocuments, ManyRetriever, OnceEmbedder
@@ -91,6 +92,15 @@ class Footnote(FillingShelf):
                 places.append("")
         return places
 
+    def page(self, answer: Answer, *, collection: str | None = None, collections: Sequence[str] = ()) -> str:
+        """Return an answer as one HTML page that can be kept: with what it cites, marked in the text around it.
+
+        Name the collections that were asked. Markers lead to the quotes, and where ``server.address`` says where a
+        service is, these to its pages. In a notebook an answer shows itself.
+        """
+        opened = _documents(self._searched(collection, collections))
+        return answer_as_page(answer, opened, address=self.settings.server.address)
+
     async def stream(self, question: str, **options: Unpack[AskOptions]) -> AsyncGenerator[AnswerEvent]:
         """Yield an answer as it is written: Retrieved first, the whole Answer last. Closing it stops the model."""
         thread = options.get("thread")
@@ -113,12 +123,14 @@ class Footnote(FillingShelf):
         self, question: str, options: AskOptions, *, numbering: Numbering | None = None
     ) -> AsyncGenerator[AnswerEvent]:
         answerer = await self._answerer(options)
+        searched = self._searched(options.get("collection"), options.get("collections", ()))
+        names = [collection.name for collection in searched]
         events = answerer.stream(question, history=options.get("history", ()), k=options.get("k"), numbering=numbering)
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Answer) and "answer_id" in options:
                     event = replace(event, id=options["answer_id"])
-                yield event
+                yield linked(event, names)
 
     def _searched(self, name: str | None, names: Sequence[str]) -> list[Collection]:
         """Return the collections to search, each once. Raises CollectionNotFoundError, which names the missing one."""

@@ -7,20 +7,27 @@ ingested or not at all, in a process of its own (``ingest.isolation``), and the 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from rag.errors import DocumentReadError
-from rag.types import Document, MediaLimits
+from rag.answering.rendering import Excerpt, answer_page
+from rag.contracts import DocumentStore
+from rag.errors import DocumentNotFoundError, DocumentReadError
+from rag.types import Answer, AnswerEvent, Citation, Document, MediaLimits
 
 if TYPE_CHECKING:
     from api.footnote import Footnote
 
-__all__ = ["PAGE_LIMITS", "draw_page", "excerpt_page", "page_link", "source_link"]
+__all__ = ["PAGE_LIMITS", "answer_as_page", "draw_page", "excerpt_page", "linked", "page_link", "source_link"]
 
 PAGE_LIMITS = MediaLimits(max_pixels=4_000_000, max_side=3000)
 """The largest picture of a page: A4 at some 200 dots an inch."""
+DRAWING_S = 20.0
+"""Seconds that drawing a page may take: somebody waits for it."""
 CONTEXT_CHARS = 1500
 """What is shown of the stored text before and after the quoted words."""
 
@@ -37,6 +44,48 @@ def source_link(collection: str, document_id: str, start: int, end: int) -> str:
     'collections/default/source/a%20b/c.md?highlight=3-9#quote'
     """
     return f"collections/{quote(collection, safe='')}/source/{_quoted(document_id)}?highlight={start}-{end}#quote"
+
+
+def linked(event: AnswerEvent, collections: Sequence[str]) -> AnswerEvent:
+    """Return an event whose citations have the address of their quote; ``collections`` are those asked.
+
+    Of several, the name of a document begins with that of its collection, which no slash is in.
+    """
+
+    def with_link(citation: Citation) -> Citation:
+        name, document = collections[0], citation.document
+        if len(collections) > 1:
+            name, _, document = document.partition("/")
+        return replace(citation, link=source_link(name, document, citation.start, citation.end))
+
+    match event:
+        case Citation():
+            return with_link(event)
+        case Answer():
+            return replace(event, citations=tuple(map(with_link, event.citations)))
+        case _:
+            return event
+
+
+def answer_as_page(answer: Answer, documents: DocumentStore, *, address: str = "") -> str:
+    """Return an answer as one HTML page with what it cites, the quotes marked in the text around them.
+
+    ``address`` is that of a service, whose pages the citations then lead to; without one they lead nowhere else.
+    """
+    excerpts: dict[Citation, Excerpt] = {}
+    for citation in answer.citations:
+        before, after = max(citation.start - CONTEXT_CHARS, 0), citation.end + CONTEXT_CHARS
+        with suppress(DocumentNotFoundError):
+            text = documents.text(citation.document, before, after)
+            low, high = citation.start - before, citation.end - before
+            cut = len(text) == after - before
+            excerpts[citation] = (
+                ("…" if before else "") + text[:low],
+                text[low:high],
+                text[high:] + ("…" if cut else ""),
+            )
+    links = {one: f"{address.rstrip('/')}/{one.link}" for one in answer.citations if address and one.link}
+    return answer_page(answer, excerpts, links=links)
 
 
 def page_link(collection: str, document_id: str, page: int, start: int, end: int) -> str:
@@ -71,7 +120,8 @@ def draw_page(
     stored = document.text[here.start : here.end]
     span = (first - here.start, last - here.start) if start < end else (0, 0)
     marking = Marking(page, stored, *span, document.sha256, PAGE_LIMITS)
-    with IsolatedReaders(footnote.wiring.reading_limits()) as readers:
+    limits = footnote.wiring.reading_limits()
+    with IsolatedReaders(replace(limits, timeout_s=min(limits.timeout_s, DRAWING_S))) as readers:
         return readers.draw(ToRead(path, document.id, path.stat().st_size), marking).png
 
 

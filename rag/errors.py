@@ -39,6 +39,7 @@ __all__ = [
     "RagError",
     "RateLimitError",
     "RerankError",
+    "ServiceBusyError",
     "ThreadBusyError",
     "ThreadError",
     "ThreadNotFoundError",
@@ -92,6 +93,10 @@ class ThreadNotFoundError(ThreadError):
 
 class ThreadBusyError(ThreadError):
     """An answer of this conversation is being written; one follows the other."""
+
+
+class ServiceBusyError(RagError):
+    """The service does as much of this at once as it may; it will be able to again soon."""
 
 
 class DocumentReadError(RagError):

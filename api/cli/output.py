@@ -163,14 +163,19 @@ def _currency(count: MediaCount) -> str:
 # --- answers and hits
 
 
-def answer_footnotes(answer: Answer) -> Iterable[str]:
-    """Yield the footnotes of an answer, one for each marker and quote, in the order of the text."""
+def answer_footnotes(answer: Answer, *, address: str = "") -> Iterable[str]:
+    """Yield the footnotes of an answer, one for each marker and quote, in the order of the text.
+
+    With the ``address`` of a service each is followed by a line that leads to the quote there.
+    """
     seen: set[tuple[int, int, int]] = set()
     for citation in answer.citations:
         key = (citation.marker, citation.start, citation.end)
         if key not in seen:
             seen.add(key)
             yield _footnote(citation)
+            if address and citation.link:
+                yield f"    {address.rstrip('/')}/{citation.link}"
     for marker in answer.unknown_markers:
         yield f"[{marker}] names no source: do not trust this statement"
     for statement in answer.statements:

@@ -222,6 +222,8 @@ def _ask(commands: Commands) -> None:
     parser.add_argument(
         "--sources", action="store_true", help="also list the passages that the answer was written from"
     )
+    parser.add_argument("--links", action="store_true", help="also print where the service shows each quote")
+    parser.add_argument("--open", action="store_true", help="also show the answer with what it cites in a browser")
     _agent(parser)
     parser.add_argument("--events", action="store_true", help="with --json: print the events as they happen")
     _json(parser)

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import HTMLResponse, Response
 
@@ -37,6 +37,7 @@ def show_page(
     name: schemas.CollectionName,
     document_id: str,
     page: int,
+    request: Request,
     footnote: SeenFootnote,
     highlight: Highlight = "",
     if_none_match: Annotated[str, Header()] = "",
@@ -47,7 +48,8 @@ def show_page(
     etag = f'"{hashlib.sha256(f"1 {document.sha256} {document.reader} {page} {start} {end}".encode()).hexdigest()}"'
     if etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
-    png = draw_page(footnote, document, page, start=start, end=end, collection=name)
+    with request.app.state.drawing.place():
+        png = draw_page(footnote, document, page, start=start, end=end, collection=name)
     return Response(png, media_type="image/png", headers={**_GUARDED, "ETag": etag})
 
 

@@ -81,6 +81,7 @@ class Citation(Reply):
     verdict: _VERDICT
     missing: list[Missing]
     reason: Annotated[str, Field(description="what is missing, in words; empty where nothing is")]
+    link: Annotated[str, Field(description="the quote in its source, an address below that of the service")]
 
 
 _CONTEXT = "what the text is read with: the header of the table that it begins in"
@@ -156,6 +157,7 @@ _ANSWER: dict[str, Any] = {
             "verdict": "supported",
             "missing": [],
             "reason": "",
+            "link": "collections/default/source/wikipedia/apollo-program.txt?highlight=1204-1271#quote",
         }
     ],
     "statements": [{"start": 0, "end": 56, "markers": [1], "verdict": "supported", "missing": [], "reason": ""}],

@@ -150,6 +150,8 @@ class ServerOptions:
     host: str = "127.0.0.1"
     """address to bind; any other than loopback needs api_key"""
     port: int = 8000
+    address: str = ""
+    """where people reach the service, as in https://docs.example.org/rag: citations then lead there"""
     api_key: str = field(default="", repr=False)
     """clients must send it as a bearer token"""
     max_upload_mb: int = 200
@@ -160,5 +162,7 @@ class ServerOptions:
     """megabytes of events that are kept for that, of all answers together"""
 
     def __post_init__(self) -> None:
+        is_address = not self.address or self.address.startswith(("http://", "https://"))
+        require(is_address, "address", self.address, "an address that begins with http:// or https://")
         require(0 <= self.resume_s <= 86_400, "resume_s", self.resume_s, "a number from 0 to 86400")
         require(self.resume_mb >= 1, "resume_mb", self.resume_mb, "a whole number from 1")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rag.answering.rendering import answer_fragment
 from rag.types.agent import Step
 from rag.types.generation import TextDelta
 from rag.types.retrieval import Source, Usage
@@ -78,7 +79,8 @@ class Citation:
     ``quote == document.text[start:end]``, cut from stored text. ``place`` says in words where that is: "page 3",
     "slide 3", "§ Installation, line 40"; "" where the document is gone meanwhile. ``answer_start``/``answer_end`` is
     the span of the statement in the answer's text; ``marker`` the number it carries there. ``verdict`` says whether
-    these words, with those of the markers beside it, bear out the words before the marker; see ``Missing``.
+    these words, with those of the markers beside it, bear out the words before the marker; see ``Missing``. ``link``
+    is the address of the quote in its source, below that of the service; "" where nobody said which collection it is.
     """
 
     marker: int
@@ -94,6 +96,7 @@ class Citation:
     verdict: Verdict
     missing: tuple[Missing, ...]
     reason: str
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,10 @@ class Answer:
     removed: tuple[Removed, ...] = ()
     queries: tuple[str, ...] = ()
     trace: tuple[Step, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the text, and each quote where its marker is hovered over."""
+        return answer_fragment(self)
 
 
 @dataclass(frozen=True, slots=True)

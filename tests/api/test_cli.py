@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 
@@ -79,6 +81,25 @@ def test_what_the_documents_do_not_say_is_said_so_and_is_no_failure(rag: Run) ->
     status, out, _ = rag("ask", "Who composed the opera Tosca?", "--json")
     answer = json.loads(out)
     assert (status, answer["answer"]["answered"], answer["answer"]["citations"]) == (0, False, [])
+
+
+def test_links_lead_to_the_service_and_the_page_of_an_answer_is_opened(
+    rag: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: not opened.append(address))
+    rag("ingest", "docs")
+    question = "How many tonnes can a blue whale weigh?"
+    _, plain, _ = rag("ask", question)
+    _, links, said = rag("ask", question, "--links", "--open")
+    assert "http" not in plain
+    assert "    http://127.0.0.1:8000/collections/default/source/whale.txt?highlight=" in links
+    page = Path(url2pathname(urlsplit(opened[0]).path))
+    assert f"opened {page}" in said
+    assert "<mark>" in page.read_text(encoding="utf-8")
+    page.unlink()
+    _, addressed, _ = rag("ask", question, RAG_SERVER_ADDRESS="https://docs.example.org/rag/")
+    assert "    https://docs.example.org/rag/collections/default/source/whale.txt?highlight=" in addressed
 
 
 def test_json_holds_a_citation_that_can_be_checked(rag: Run) -> None:

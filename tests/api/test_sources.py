@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import html
 import io
+import re
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -12,7 +19,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from api.drawing import DrawingLimit
+from api.footnote import Footnote
 from api.sources import source_link
+from rag.errors import ServiceBusyError
 from tests.api.conftest import Service, ingest
 from tests.ingest.pdf_bytes import pdf_bytes
 
@@ -124,3 +134,75 @@ def test_the_words_of_a_document_are_no_markup(client: httpx2.Client) -> None:
     reply = client.get("/" + source_link("default", "note.txt", start, start + 8))
     assert "Before. <mark id=quote>&lt;script&gt;</mark>alert(1)&lt;/script&gt; &amp; after." in reply.text
     assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+
+
+ODD = ("a b/#1?x=%41&y.txt", "价格/表 ü.txt", 'it\'s "so"<b>.txt', "plus+semi;colon@:=.txt")
+
+
+def test_the_link_of_a_citation_leads_to_the_marked_words_whatever_the_document_is_called(
+    tmp_path: Path, service: Service
+) -> None:
+    folder = tmp_path / "files"
+    for number, name in enumerate(ODD):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"The zeppelin number {number} weighs {number + 3} tons.\n", encoding="utf-8")
+    ingest(tmp_path / "library", folder)
+    client = service(tmp_path / "library")
+    reply = client.post("/ask", json={"question": "How many tons does zeppelin number 2 weigh?"}).json()
+    assert reply["citations"]
+    seen = set()
+    for citation in [*reply["citations"], *(linked_to(source) for source in reply["sources"])]:
+        page = client.get("/" + citation["link"])
+        assert page.status_code == 200, citation
+        marked = re.search("<mark id=quote>(.*)</mark>", page.text, re.DOTALL)
+        assert marked is not None
+        assert html.unescape(marked[1]) == citation["quote"]
+        seen.add(citation["document"])
+    assert seen == set(ODD)
+
+
+def linked_to(source: dict[str, Any]) -> dict[str, Any]:
+    link = source_link("default", source["document"], source["start"], source["end"])
+    return {"document": source["document"], "link": link, "quote": source["text"]}
+
+
+def test_links_of_several_collections_name_the_right_one(tmp_path: Path, service: Service) -> None:
+    for name, weight in (("ships", 7), ("air ships", 9)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text(f"The {name} zeppelin weighs {weight} tons.\n", encoding="utf-8")
+        ingest_into(tmp_path / "library", tmp_path / name, name.replace(" ", "-"))
+    client = service(tmp_path / "library")
+    asked = {"question": "How many tons does the zeppelin weigh?", "collections": ["ships", "air-ships"]}
+    citations = client.post("/ask", json=asked).json()["citations"]
+    assert {citation["link"].split("/")[1] for citation in citations} == {"ships", "air-ships"}
+    for citation in citations:
+        assert f"<mark id=quote>{citation['quote']}</mark>" in client.get("/" + citation["link"]).text
+
+
+def ingest_into(library: Path, folder: Path, name: str) -> None:
+    async def run() -> None:
+        async with Footnote.open(library, environ={}) as footnote:
+            await footnote.ingest(folder, collection=name)
+
+    asyncio.run(run())
+
+
+def test_pages_are_drawn_a_few_at_a_time_and_the_rest_is_refused() -> None:
+    limit = DrawingLimit(at_once=1, waiting=1, wait_s=0.05)
+    with limit.place():
+        with pytest.raises(ServiceBusyError, match=r"within 0\.05 s"), limit.place():
+            pass
+        waiting = threading.Thread(target=lambda: suppress_busy(limit))
+        waiting.start()
+        while limit._queue._value:  # until it waits
+            time.sleep(0.001)
+        with pytest.raises(ServiceBusyError, match="too many"), limit.place():
+            pass
+        waiting.join()
+    with limit.place():
+        pass
+
+
+def suppress_busy(limit: DrawingLimit) -> None:
+    with suppress(ServiceBusyError), limit.place():
+        pass
