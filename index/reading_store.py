@@ -100,6 +100,11 @@ class ReadingStore:
             ).fetchall()
         return [PlacedText(kind, place, numbered_by, _text(row)) for kind, place, numbered_by, *row in rows]
 
+    def has_uses(self) -> bool:
+        """Return whether any file's media were ever read: where not, nobody need ask for each file."""
+        with self._database.reading() as connection:
+            return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM uses)").fetchone()[0])
+
     def use(self, file: str, numbered_by: str, readings: Mapping[tuple[str, int], bytes]) -> None:
         """Remember which readings are at the places of a file: the address by (identity, place)."""
         with self._database.writing() as connection:

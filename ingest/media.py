@@ -57,13 +57,15 @@ class KnownMedia:
     def __init__(self, readers: Mapping[MediaKind, MediaReader], store: ReadingStore | None) -> None:
         self._readers = readers
         self._store = store
+        self.has_uses = store is not None and store.has_uses()
+        """Whether media of any file are known to have been read; else nobody asks for each file."""
 
     @property
     def profiles(self) -> Mapping[MediaKind, MediaProfile]:
         return {kind: reader.profile for kind, reader in self._readers.items()}
 
     def known(self, file: str) -> tuple[PlacedText, ...]:
-        if self._store is None or not self._readers:
+        if self._store is None or not self.has_uses or not self._readers:
             return ()
         return tuple(self._store.used(file, {reader.profile.identity for reader in self._readers.values()}))
 
@@ -189,6 +191,7 @@ class MediaTexts:
         }
         for file in files:
             self._store.use(file, wanted.reader, readings)
+            self._known.has_uses = True
 
 
 def _of_place(want: Want, error: BaseException) -> BaseException:

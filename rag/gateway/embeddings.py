@@ -143,7 +143,7 @@ def _row(embedding: Any, place: int) -> FloatArray:
     """Return one vector; its bytes are read as little-endian whatever this machine is."""
     try:
         if isinstance(embedding, str):
-            return np.frombuffer(binascii.a2b_base64(embedding, strict_mode=True), dtype="<f4").astype(np.float32)
+            return np.frombuffer(binascii.a2b_base64(embedding, strict_mode=True), dtype="<f4")
         with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
             row = np.array(embedding, dtype=np.float32)
     except (ValueError, TypeError, OverflowError) as error:
