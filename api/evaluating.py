@@ -18,7 +18,7 @@ from rag.errors import DocumentNotFoundError, QuestionSetError
 from rag.evaluation.intervals import Interval, mean_interval
 from rag.evaluation.measures import Span, Target, covered, ndcg, overlap, recall, reciprocal_rank
 from rag.evaluation.questions import Question, Reference
-from rag.types import Retrieval
+from rag.types import Hit, Retrieval
 
 __all__ = ["Evaluation", "Measured", "compared", "evaluate"]
 
@@ -119,7 +119,8 @@ async def evaluate(
 
 
 def _measures(retrieval: Retrieval, wanted: Sequence[Target], k: int, tokens: _TokenStarts) -> dict[str, float]:
-    found = [Span(hit.chunk.document_id, hit.chunk.start, hit.chunk.end) for hit in retrieval.hits]
+    documents = {target.document for target in wanted}
+    found = [_span(hit, documents) for hit in retrieval.hits]
     new = covered(found, wanted)
     measures = {f"recall@{depth}": recall(new, len(wanted), k=depth) for depth in sorted({1, 5, k}) if depth <= k}
     measures[f"ndcg@{k}"] = ndcg(new, [target.grade for target in wanted], k=k)
@@ -133,6 +134,13 @@ def _measures(retrieval: Retrieval, wanted: Sequence[Target], k: int, tokens: _T
             "token IoU": shares.iou,
         }
     return measures
+
+
+def _span(hit: Hit, wanted: set[str]) -> Span:
+    """Return what a hit covers: in a wanted document, where it is a near-duplicate of what stands there."""
+    own = hit.chunk.document_id
+    named = own if own in wanted else next((name for name in hit.duplicates if name in wanted), own)
+    return Span(named, hit.chunk.start, hit.chunk.end)
 
 
 class _TokenStarts:

@@ -131,6 +131,7 @@ def hit_json(hit: Hit, place: str) -> JSON:
         "context_start": chunk.context_start if chunk.context else None,
         "score": hit.score,
         "relevance": hit.relevance,
+        "duplicates": list(hit.duplicates),
         "vector_score": hit.vector_score,
         "keyword_score": hit.keyword_score,
         "rerank_score": hit.rerank_score,

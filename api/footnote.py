@@ -16,6 +16,7 @@ from api.sources import answer_as_page, linked
 from api.verifying import verifier_of
 from index.collection import Collection
 from index.many import ManyDocuments, ManyRetriever, OnceEmbedder
+from index.picking import Picking
 from index.retriever import VECTOR_WEIGHT, HybridRetriever
 from index.vector_store import VectorSpace
 from rag.answering.answer import Answerer
@@ -75,8 +76,8 @@ class Footnote(FillingShelf):
         they are the best of all, named ``manuals/guide.md``. A filter is a text, JSON values in OpenAI's shape, or a
         ``rag.filters.Filter``. Raises FilterError.
         """
-        least = self._min_score(min_score)
-        retriever = await self._retriever(self._searched(collection, collections), self._filter(filter), least)
+        picking = self._picking(min_score)
+        retriever = await self._retriever(self._searched(collection, collections), self._filter(filter), picking)
         return await retriever.retrieve(query, k=k or self.settings.retrieval.k)
 
     def places(
@@ -143,16 +144,16 @@ class Footnote(FillingShelf):
         usual = self.settings.retrieval.filter
         return all_of(*(None if written is None else as_filter(written) for written in (usual or None, given)))
 
-    def _min_score(self, given: float | None) -> float:
-        """Return how relevant a hit must be. Raises ConfigError."""
-        if given is None:
-            return self.settings.retrieval.min_score
-        if not 0 <= given <= 1:
-            raise ConfigError(f"min_score must be a number from 0 to 1, got {given}")
-        return given
+    def _picking(self, min_score: float | None) -> Picking:
+        """Return how hits are picked, where the caller may say how relevant they must be. Raises ConfigError."""
+        options = self.settings.retrieval
+        least = options.min_score if min_score is None else min_score
+        if not 0 <= least <= 1:
+            raise ConfigError(f"min_score must be a number from 0 to 1, got {least}")
+        return Picking(least, options.fold_duplicates == "on", options.diversity)
 
     async def _retriever(
-        self, collections: Sequence[Collection], filter_: Filter | None, min_score: float
+        self, collections: Sequence[Collection], filter_: Filter | None, picking: Picking
     ) -> Retriever:
         weight = self.settings.retrieval.vector_weight
         weight = VECTOR_WEIGHT if weight is None else weight
@@ -164,11 +165,11 @@ class Footnote(FillingShelf):
                 raise IndexMismatchError(f"collection {collection.name!r}: {error}") from error
             embedders.setdefault(collection.space, OnceEmbedder(embedder))
         hybrids = await asyncio.gather(
-            *(self._hybrid(one, weight, embedders.get(one.space), filter_, min_score) for one in collections)
+            *(self._hybrid(one, weight, embedders.get(one.space), filter_, picking) for one in collections)
         )
         retriever: Retriever = hybrids[0]
         if len(collections) > 1:
-            retriever = ManyRetriever(collections, hybrids, vector_weight=weight, min_score=min_score)
+            retriever = ManyRetriever(collections, hybrids, vector_weight=weight, picking=picking)
         reranker = await self.wiring.reranker()
         if reranker is None:
             return retriever
@@ -187,7 +188,7 @@ class Footnote(FillingShelf):
         weight: float,
         shared: Embedder | None,
         filter_: Filter | None,
-        min_score: float,
+        picking: Picking,
     ) -> HybridRetriever:
         """Return what searches one collection; ``shared`` embeds the question for all that have its model."""
         embedder = await self.wiring.embedder(collection.config)
@@ -204,7 +205,7 @@ class Footnote(FillingShelf):
             tokenizer=tokenizer,
             vector_weight=weight,
             filter_=filter_,
-            min_score=min_score,
+            picking=picking,
         )
 
     async def _asking(self, collections: Sequence[Collection], wishes: QueryWishes | None) -> Asking | None:
@@ -216,13 +217,13 @@ class Footnote(FillingShelf):
 
     async def _answerer(self, asked: AskOptions) -> Answerer:
         collections = self._searched(asked.get("collection"), asked.get("collections", ()))
-        least = self._min_score(asked.get("min_score"))
+        picking = self._picking(asked.get("min_score"))
         own = collections[0].own_settings() if len(collections) == 1 else {}  # those of several may not agree
         filter_ = self._filter(asked.get("filter"))
         documents = _documents(collections)
         tokenizer = self.wiring.answer_tokenizer(collections[0].config)
         answerer = Answerer(
-            await self._retriever(collections, filter_, least),
+            await self._retriever(collections, filter_, picking),
             await self.wiring.generator(),
             documents=documents,
             tokenizer=tokenizer,
@@ -230,13 +231,13 @@ class Footnote(FillingShelf):
             policy=self.wiring.moderation_policy(),
             asking=await self._asking(collections, asked.get("query")),
             verifier=await verifier_of(self.wiring, answer_options(self.settings, own)),
-            settings=replace(answer_settings(self.settings, own, asked), relevance_floor=least),
+            settings=replace(answer_settings(self.settings, own, asked), relevance_floor=picking.min_score),
         )
         if not asked.get("agent"):
             return answerer
 
         async def search(query: str, k: int, allowed: Filter | None) -> Retrieval:
-            return await (await self._retriever(collections, allowed, least)).retrieve(query, k=k)
+            return await (await self._retriever(collections, allowed, picking)).retrieve(query, k=k)
 
         return await self._agency.agent(
             answerer,

@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 
 from index.collection import Collection
 from index.fusion import normalised
-from index.picking import pick
+from index.picking import Picking, pick
 from index.retriever import VECTOR_WEIGHT, Candidates, HybridRetriever
 from index.vector_store import VectorSpace
 from rag.contracts import Embedder
 from rag.errors import CollectionError, DocumentNotFoundError, EmbeddingError
-from rag.types import EmbedderProfile, Embeddings, Hit, Retrieval, TextKind
+from rag.types import EmbedderProfile, Embeddings, FloatArray, Hit, Retrieval, TextKind
 
 __all__ = ["Found", "ManyDocuments", "ManyRetriever", "OnceEmbedder", "fuse_many"]
 
@@ -101,13 +101,13 @@ class ManyRetriever:
         retrievers: Sequence[HybridRetriever],
         *,
         vector_weight: float = VECTOR_WEIGHT,
-        min_score: float = 0.0,
+        picking: Picking | None = None,
     ) -> None:
-        """``retrievers`` are those of the collections, in their order; less relevant than ``min_score`` is no hit."""
+        """``retrievers`` are those of the collections, in their order; ``picking`` says what are hits."""
         self._collections = collections
         self._retrievers = retrievers
         self._vector_weight = vector_weight
-        self._min_score = min_score
+        self._picking = picking or Picking()
 
     async def retrieve(self, query: str, *, k: int) -> Retrieval:
         """Return at most ``k`` hits of all collections, best first, ties by collection and chunk id.
@@ -144,8 +144,22 @@ class ManyRetriever:
             ids = collection.chunk_ids([row for which, row in scores if which == place])
             names.update({(place, row): (collection.name, chunk_id) for row, chunk_id in ids.items()})
         order = sorted(names, key=lambda key: (-scores[key], names[key]))
-        picked = pick(order, lambda keys: self._read(found, keys, scores), k=k, min_score=self._min_score)
-        return picked.hits, picked.note(self._min_score)
+        picked = pick(
+            scores,
+            order,
+            k=k,
+            read=lambda keys: self._read(found, keys, scores),
+            vectors=self._vectors,
+            how=self._picking,
+        )
+        return picked.hits, picked.note(self._picking.min_score)
+
+    def _vectors(self, keys: Sequence[Key]) -> list[FloatArray]:
+        vectors: dict[Key, FloatArray] = {}
+        for place in {which for which, _ in keys}:
+            rows = [row for which, row in keys if which == place]
+            vectors.update(zip(((place, row) for row in rows), self._collections[place].vectors_of(rows), strict=True))
+        return [vectors[key] for key in keys]
 
     def _read(self, found: Sequence[Found], keys: Sequence[Key], scores: Mapping[Key, float]) -> dict[Key, Hit]:
         hits: dict[Key, Hit] = {}

@@ -1,16 +1,31 @@
-"""Makes hits of a ranking: the first ``k`` that are still there and bear on the query enough. Pure."""
+"""Makes hits of a ranking: the first ``k`` that are still there, are relevant enough and say something new. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from rag.types import Hit
+from index.likeness import Wording, diversified
+from rag.types import FloatArray, Hit
 
-__all__ = ["Picked", "pick"]
+__all__ = ["Picked", "Picking", "pick"]
 
 Key = TypeVar("Key", bound=Hashable)
+
+_DIVERSIFIED = 50  # of a ranking; or five times as many as are wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Picking:
+    """How hits are picked: of a relevance of at least ``min_score``, near-duplicates as one, and spread out.
+
+    ``diversity`` is from 0, by score alone, to below 1.
+    """
+
+    min_score: float = 0.0
+    fold_duplicates: bool = False
+    diversity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +47,27 @@ class Picked:
 
 
 def pick(
-    order: Sequence[Key], read: Callable[[Sequence[Key]], Mapping[Key, Hit]], *, k: int, min_score: float = 0.0
+    scores: Mapping[Key, float],
+    order: Sequence[Key],
+    *,
+    k: int,
+    read: Callable[[Sequence[Key]], Mapping[Key, Hit]],
+    vectors: Callable[[Sequence[Key]], Sequence[FloatArray]],
+    how: Picking,
 ) -> Picked:
-    """Return the first ``k`` hits of an ``order``, best first, that have a relevance of at least ``min_score``.
+    """Return the first ``k`` hits of an ``order``, best first.
 
     ``read`` returns the hits of some of it, without those whose document was replaced meanwhile: the next best takes
-    their place. A hit whose relevance cannot be told is let through.
+    their place, as it does for what is not relevant enough. A hit whose relevance cannot be told is let through. Of
+    near-duplicates the best is a hit, and names the documents of the others that were met before there were enough.
+    ``vectors`` returns the vectors of some of it.
     """
+    if how.diversity:
+        n_spread = max(_DIVERSIFIED, 5 * k)
+        first = order[:n_spread]
+        order = [*diversified(first, scores, vectors(first), diversity=how.diversity), *order[n_spread:]]
     hits: list[Hit] = []
+    wordings: list[Wording] = []
     below: list[float] = []
     at, n = 0, k
     while len(hits) < k and at < len(order):
@@ -49,10 +77,26 @@ def pick(
         found = read(some)
         for key in some:
             hit = found.get(key)
-            if hit is None or len(hits) == k:
+            if hit is None:
                 continue
-            if hit.relevance is not None and hit.relevance < min_score:
+            if hit.relevance is not None and hit.relevance < how.min_score:
                 below.append(hit.relevance)
-            else:
+                continue
+            if how.fold_duplicates:
+                wording = Wording(hit.chunk.embedded_text)
+                twin = next((place for place, other in enumerate(wordings) if wording.is_like(other)), None)
+                if twin is not None:
+                    hits[twin] = _with(hits[twin], hit.chunk.document_id)
+                    continue
+                if len(hits) < k:
+                    wordings.append(wording)
+            if len(hits) < k:
                 hits.append(hit)
     return Picked(tuple(hits), len(below), max(below, default=0.0))
+
+
+def _with(hit: Hit, document_id: str) -> Hit:
+    """Return a hit that names a document which says the same."""
+    if document_id in (hit.chunk.document_id, *hit.duplicates):
+        return hit
+    return replace(hit, duplicates=(*hit.duplicates, document_id))

@@ -14,7 +14,7 @@ import numpy as np
 from index.collection import Collection
 from index.fusion import fuse
 from index.phrases import Held, Wanted, held_by, wanted_exactly
-from index.picking import pick
+from index.picking import Picking, pick
 from index.relevance import Background, Measures, covered, relevance
 from index.terms import IndexedTerms
 from rag.contracts import Embedder, Tokenizer
@@ -63,9 +63,9 @@ class HybridRetriever:
         keywords_only: bool = False,
         tokenizer: Tokenizer | None = None,
         filter_: Filter | None = None,
-        min_score: float = 0.0,
+        picking: Picking | None = None,
     ) -> None:
-        """``candidates`` are taken from each leg, or ``k`` where that is more; only what is relevant by ``min_score``.
+        """``candidates`` are taken from each leg, or ``k`` where that is more; ``picking`` says which of them are hits.
 
         With the embedder's ``tokenizer`` a query longer than the model reads is embedded in parts, whose mean is
         searched for; without, such a query is the embedder's to refuse. Only what ``filter_`` allows is searched.
@@ -81,7 +81,7 @@ class HybridRetriever:
         self._keywords_only = keywords_only
         self._tokenizer = tokenizer
         self._filter = filter_
-        self._min_score = min_score
+        self._picking = picking or Picking()
         self._terms_of = IndexedTerms()
 
     async def retrieve(self, query: str, *, k: int) -> Retrieval:
@@ -184,8 +184,15 @@ class HybridRetriever:
         )
         names = self._collection.chunk_ids(list(scores))
         order = sorted(names, key=lambda row: (-scores[row], names[row]))
-        picked = pick(order, lambda rows: self.hits(found, rows, scores), k=k, min_score=self._min_score)
-        return picked.hits, picked.note(self._min_score)
+        picked = pick(
+            scores,
+            order,
+            k=k,
+            read=lambda rows: self.hits(found, rows, scores),
+            vectors=lambda rows: list(self._collection.vectors_of(rows)),
+            how=self._picking,
+        )
+        return picked.hits, picked.note(self._picking.min_score)
 
     def hits(self, found: Candidates, rows: Sequence[int], scores: Mapping[int, float]) -> dict[int, Hit]:
         """Return hits on some rows with their scores and how relevant each is; those gone meanwhile are left out."""

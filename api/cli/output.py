@@ -216,6 +216,8 @@ def hit_lines(hits: Iterable[Hit], places: Iterable[str]) -> Iterable[str]:
         yield f"{rank:2}. {hit.score:.2f}  {where(hit.chunk.document_id, place)}" + (
             f"  ({', '.join(legs)})" if legs else ""
         )
+        if hit.duplicates:
+            yield f"    also in {', '.join(shown(name) for name in hit.duplicates)}"
         yield from _wrapped(hit.chunk.text, hit.chunk.context)
 
 

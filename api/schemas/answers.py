@@ -229,6 +229,7 @@ class Hit(Reply):
     context_start: Annotated[int | None, Field(description=_CONTEXT_START)]
     score: float
     relevance: float | None
+    duplicates: Annotated[list[str], Field(description="other documents that say the same in nearly the same words")]
     vector_score: float | None
     keyword_score: float | None
     rerank_score: float | None

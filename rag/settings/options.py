@@ -38,6 +38,10 @@ class RetrievalOptions:
     """share of the vectors in the score, 0 to 1, the rest is keywords; None is the measured default"""
     min_score: float = 0.0
     """how relevant a passage must be to be found, 0 to 1; 0 lets everything through"""
+    fold_duplicates: Literal["on", "off"] = "on"
+    """whether passages that say the same in nearly the same words are one hit, which names the other documents"""
+    diversity: float = 0.0
+    """how much passages are spread over what there is, 0 to below 1; 0 is by score alone"""
     filter: str = ""
     """only documents that match are searched, beside a question's own filter: "year >= 2020"; empty is all"""
     recall_target: float = 0.98
@@ -47,6 +51,7 @@ class RetrievalOptions:
         require(1 <= self.k <= 1000, "k", self.k, "a whole number from 1 to 1000")
         weight = self.vector_weight
         require(weight is None or 0 <= weight <= 1, "vector_weight", weight, "a number from 0 to 1")
+        require(0 <= self.diversity < 1, "diversity", self.diversity, "a number from 0 to below 1")
         require(0 <= self.min_score <= 1, "min_score", self.min_score, "a number from 0 to 1")
         target = self.recall_target
         require(0.5 <= target <= 0.999, "recall_target", target, "a number from 0.5 to 0.999")

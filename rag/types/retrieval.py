@@ -34,7 +34,8 @@ class Hit:
 
     ``relevance`` compares them with those of any other: how likely the chunk bears on the query, in [0, 1], None where
     it cannot be told. ``vector_score`` is the cosine and ``keyword_score`` the BM25 score of the leg that found it,
-    None where it did not; ``rerank_score`` is the reranker's, None where none has judged it.
+    None where it did not; ``rerank_score`` is the reranker's, None where none has judged it. ``duplicates`` are the
+    ids of other documents that say the same in nearly the same words, where hits are folded.
     """
 
     chunk: Chunk
@@ -43,6 +44,7 @@ class Hit:
     keyword_score: float | None = None
     rerank_score: float | None = None
     relevance: float | None = None
+    duplicates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

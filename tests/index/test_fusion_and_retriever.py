@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from index.collection import Collection
 from index.fusion import fuse
 from index.library import Library
+from index.picking import Picking
 from index.retriever import HybridRetriever
 from rag.contracts import Retriever
 from rag.errors import EmbeddingError, IndexMismatchError
@@ -196,13 +197,17 @@ async def test_relevance_is_absolute_where_the_score_is_relative(filled: Collect
 async def test_what_is_less_relevant_than_asked_is_left_out_before_the_best_are_taken(filled: Collection) -> None:
     found = (await HybridRetriever(filled, LengthEmbedder()).retrieve("zebra lion", k=3)).hits
     least = sorted(hit.relevance or 0.0 for hit in found)[1]
-    floored = await HybridRetriever(filled, LengthEmbedder(), min_score=least).retrieve("zebra lion", k=2)
+    floored = await HybridRetriever(filled, LengthEmbedder(), picking=Picking(min_score=least)).retrieve(
+        "zebra lion", k=2
+    )
     assert floored.hits == tuple(hit for hit in found if (hit.relevance or 0.0) >= least)
     assert len(floored.hits) == 2
 
 
 async def test_a_floor_that_lets_nothing_through_says_how_near_the_best_came(filled: Collection) -> None:
-    found = await HybridRetriever(filled, BlindEmbedder(), min_score=0.99).retrieve("zebra harmonica", k=2)
+    found = await HybridRetriever(filled, BlindEmbedder(), picking=Picking(min_score=0.99)).retrieve(
+        "zebra harmonica", k=2
+    )
     assert found.hits == ()
     assert "the best of 1 has 0." in found.notes[0]
     assert "min_score asks for 0.99" in found.notes[0]

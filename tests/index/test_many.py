@@ -11,6 +11,7 @@ import pytest
 from index.collection import Collection
 from index.library import Library
 from index.many import Found, ManyDocuments, ManyRetriever, OnceEmbedder, fuse_many
+from index.picking import Picking
 from index.relevance import Background
 from index.retriever import Candidates, HybridRetriever
 from index.vector_store import VectorSpace
@@ -173,6 +174,8 @@ def test_relevance_is_told_by_each_collection_of_itself_and_a_floor_holds_for_al
     together = asyncio.run(ManyRetriever(several, retrievers).retrieve("quagga", k=50)).hits
     assert {hit.chunk.document_id: hit.relevance for hit in together} == alone
     half = sorted({value or 0.0 for value in alone.values()})[1]
-    floored = asyncio.run(ManyRetriever(several, retrievers, min_score=half).retrieve("quagga", k=50)).hits
+    floored = asyncio.run(
+        ManyRetriever(several, retrievers, picking=Picking(min_score=half)).retrieve("quagga", k=50)
+    ).hits
     assert floored == tuple(hit for hit in together if (hit.relevance or 0.0) >= half)
     assert 0 < len(floored) < len(together)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.picking import pick
+from index.picking import Picked, Picking, pick
 from index.relevance import Background, Measures, covered, relevance
 from rag.types import Chunk, Hit
 
@@ -71,6 +71,11 @@ class Shelf:
         }
 
 
+def picked_from(shelf: Shelf, *, k: int, how: Picking) -> Picked:
+    scores = {n: 1 - n / 1000 for n in shelf.order}
+    return pick(scores, shelf.order, k=k, read=shelf.read, vectors=lambda numbers: [], how=how)
+
+
 @given(
     relevances=st.lists(st.none() | st.floats(0, 1), max_size=150),
     gone=st.lists(st.integers(0, 149), max_size=20),
@@ -81,7 +86,7 @@ def test_the_first_k_that_are_there_and_relevant_enough_are_picked(
     relevances: list[float | None], gone: list[int], k: int, least: float
 ) -> None:
     shelf = Shelf(*relevances, gone=gone)
-    picked = pick(shelf.order, shelf.read, k=k, min_score=least)
+    picked = picked_from(shelf, k=k, how=Picking(min_score=least))
     wanted = [n for n, told in enumerate(relevances) if n not in gone and (told is None or told >= least)]
     assert [int(hit.chunk.id) for hit in picked.hits] == wanted[:k]
     if len(wanted) < k:
@@ -92,5 +97,5 @@ def test_the_first_k_that_are_there_and_relevant_enough_are_picked(
 
 def test_no_more_is_read_than_is_needed_where_all_is_relevant() -> None:
     shelf = Shelf(*[0.9] * 200)
-    pick(shelf.order, shelf.read, k=8)
+    picked_from(shelf, k=8, how=Picking(fold_duplicates=False))
     assert shelf.n_read == 8
