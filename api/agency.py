@@ -10,11 +10,13 @@ from api.wiring import Wiring
 from index.collection import Collection
 from rag.answering.agent.answering import AgentAnswerer
 from rag.answering.agent.budget import AgentLimits, Budget
+from rag.answering.agent.looking import GrepTool, ListTool
 from rag.answering.agent.loop import AgentLoop, Notify
 from rag.answering.agent.model import ChatToolModel
 from rag.answering.agent.searching import ReadTool, SearchTool
 from rag.answering.answer import Answerer
 from rag.contracts import DocumentStore, Tokenizer
+from rag.errors import ConfigError
 from rag.filters import Filter
 from rag.settings import Settings
 
@@ -61,11 +63,17 @@ class Agency:
         tools = (
             SearchTool(corpus, documents, tokenizer, k=asked.get("k") or self._settings.retrieval.k),
             ReadTool(corpus, tokenizer),
+            GrepTool(corpus, tokenizer),
+            ListTool(corpus, tokenizer),
         )
+        own = tuple(asked.get("tools", ()))
+        names = [*(tool.name for tool in tools), *(tool.name for tool in own)]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ConfigError(f"there are two tools {twice[0]!r}; give yours another name")
 
         def new_loop(notify: Notify) -> AgentLoop:
             return AgentLoop(
-                ChatToolModel(client, model=model), tools, Budget(limits), tokenizer=tokenizer, notify=notify
+                ChatToolModel(client, model=model), tools, Budget(limits), tokenizer=tokenizer, own=own, notify=notify
             )
 
         def refused(why: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
+from rag.answering.agent.tools import Tool
 from rag.answering.delivery import Unsupported
 from rag.filter_text import FilterLike
 from rag.types import GenerationSettings, Turn
@@ -31,7 +32,7 @@ class AskOptions(TypedDict, total=False):
     settings name. ``instructions`` are added to the system's and to those of the settings; ``language`` is what to
     answer in, by name or code. ``unsupported`` says what is done about statements that their sources do not bear out.
     ``answer_id`` is the id of the answer, which otherwise is made. With ``agent`` the model looks for its sources
-    itself, by tools.
+    itself, by tools, to which ``tools`` of the caller's own are added.
     """
 
     collection: str | None
@@ -48,3 +49,4 @@ class AskOptions(TypedDict, total=False):
     unsupported: Unsupported | None
     query: QueryWishes
     agent: bool
+    tools: Sequence[Tool]

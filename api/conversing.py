@@ -238,7 +238,7 @@ class _Versions:
         collection, document_id = self._collections[0], source.document_id
         if len(self._collections) > 1:
             name, _, document_id = document_id.partition("/")
-            collection = next(one for one in self._collections if one.name == name)
+            collection = next((one for one in self._collections if one.name == name), collection)
         try:
             sha256 = collection.sha256(document_id)
             # the document may have changed since the source was read; if these words still stand there, they are its

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from index.collection import Collection
+from index.globs import glob_matches
 from rag.errors import DocumentNotFoundError
 from rag.filter_text import as_filter
 from rag.filters import Filter, all_of
@@ -32,6 +33,18 @@ class CollectionsCorpus:
     async def search(self, query: str, *, k: int, filter_text: str) -> Retrieval:
         wanted = as_filter(filter_text) if filter_text.strip() else None
         return await self._search(query, k, all_of(self._filter, wanted))
+
+    async def ids(self, *, glob: str, filter_text: str) -> Sequence[str]:
+        wanted = all_of(self._filter, as_filter(filter_text) if filter_text.strip() else None)
+        return await asyncio.to_thread(self._listed, glob, wanted)
+
+    def _listed(self, glob: str, wanted: Filter | None) -> list[str]:
+        found = [
+            own_id if self._only is not None else f"{name}/{own_id}"
+            for name, collection in self._collections.items()
+            for own_id in collection.document_ids(filter_=wanted)
+        ]
+        return sorted(one for one in found if not glob or glob_matches(one, glob))
 
     async def document(self, document_id: str) -> Document:
         collection, own_id = await asyncio.to_thread(self._found, document_id)

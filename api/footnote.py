@@ -234,6 +234,8 @@ class Footnote(FillingShelf):
             settings=replace(answer_settings(self.settings, own, asked), relevance_floor=picking.min_score),
         )
         if not asked.get("agent"):
+            if asked.get("tools"):
+                raise ConfigError("tools are called by an agent only; say agent=True with them")
             return answerer
 
         async def search(query: str, k: int, allowed: Filter | None) -> Retrieval:

@@ -19,6 +19,7 @@ OWNED = {
     "tantivy",
     "Stemmer",
     "tiktoken",
+    "regex",
     "tokenizers",
     "onnxruntime",
     "httpx2",

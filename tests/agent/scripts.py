@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from api.footnote import Footnote
 from tests.upstream.replies import Message
 
 JSON = dict[str, Any]
+Open = Callable[..., Footnote]
 Turn = str | Message | Callable[[JSON], str | Message]
 
 

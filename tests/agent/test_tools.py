@@ -29,6 +29,9 @@ class OneDocument:
     async def search(self, query: str, *, k: int, filter_text: str) -> Retrieval:
         return Retrieval(())
 
+    async def ids(self, *, glob: str, filter_text: str) -> Sequence[str]:
+        return [self._only.id]
+
     async def document(self, document_id: str) -> Document:
         if document_id != self._only.id:
             raise DocumentNotFoundError(f"no document {document_id!r}")
@@ -131,12 +134,16 @@ def test_numbers_as_models_write_them_are_taken(written: str) -> None:
     assert checked_arguments(written, SCHEMA) == {"q": "a", "k": 3}
 
 
+async def never() -> None:
+    raise AssertionError("this tool is not called")
+
+
 @pytest.mark.parametrize(
     "schema", [{}, {"type": "web_search"}, {"name": "two words"}, {"name": "f", "parameters": 3}], ids=str
 )
 def test_a_schema_that_is_none_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        Tool(schema)
+        Tool(schema, never)
 
 
 def test_a_source_cannot_close_its_tag_and_keeps_its_number() -> None:

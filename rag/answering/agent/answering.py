@@ -12,6 +12,7 @@ from rag.answering.agent.model import ToolsRefusedError
 from rag.answering.agent.rendering import agent_messages
 from rag.answering.answer import Answerer
 from rag.answering.answer import _Draft as Draft
+from rag.answering.moderation import Check
 from rag.answering.numbering import Numbering
 from rag.answering.prompt import instructions, pack_history
 from rag.contracts import Generator
@@ -94,6 +95,9 @@ class AgentAnswerer(Answerer):
         loop = self._loop
         if loop is None:
             return await self._plain(draft, history, k)
+        loop.question = draft.question
+        if self._check("question") is None:
+            loop.cleared.set()
         turns = pack_history(history, tokenizer=self._tokenizer, budget_tokens=self._settings.history_tokens)
         options = self._settings
         rules = instructions(options.extra_instructions, wishes=options.wishes, language=options.language)
@@ -111,6 +115,12 @@ class AgentAnswerer(Answerer):
         self._generator = _Writer(loop, self._generator)
         usage = None if loop.shown.sources else loop.budget.usage  # with sources, an answer follows and tells it
         return Retrieval((), usage=usage, queries=loop.queries)
+
+    async def _judge_question(self, draft: Draft, check: Check) -> None:
+        """Judge the question beside the search; only when it passes may tools of the caller's run."""
+        await super()._judge_question(draft, check)
+        if self._loop is not None:
+            self._loop.cleared.set()
 
     async def _plain(self, draft: Draft, history: Sequence[Turn], k: int) -> Retrieval:
         found = await super()._retrieved(draft, history, k)

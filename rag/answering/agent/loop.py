@@ -18,8 +18,9 @@ import orjson
 
 from rag.answering.agent.budget import Budget
 from rag.answering.agent.model import ToolModel, TurnDone, TurnEvent
+from rag.answering.agent.own import call_own, ordered_by
 from rag.answering.agent.sources import Found, ShownSources
-from rag.answering.agent.tools import AgentTool, ToolError, checked_arguments, schema_of
+from rag.answering.agent.tools import AgentTool, Tool, ToolError, checked_arguments, parsed_arguments, schema_of
 from rag.answering.markers import find_markers
 from rag.contracts import ABSTENTION, Tokenizer
 from rag.gateway.chat import ToolCall
@@ -55,16 +56,20 @@ class AgentLoop:
         budget: Budget,
         *,
         tokenizer: Tokenizer,
+        own: Sequence[Tool] = (),
         shown: ShownSources | None = None,
         notify: Notify | None = None,
     ) -> None:
-        """``notify`` is awaited with each step once it is done."""
+        """``own`` are the caller's tools; they wait until ``cleared`` is set. ``notify`` is awaited with each step."""
+        self.cleared = asyncio.Event()
+        self.question = ""
         self.steps: list[Step] = []
         self.notes: list[str] = []
         self.budget = budget
         self.shown = shown or ShownSources()
         self._model = model
         self._tools = {tool.name: tool for tool in tools}
+        self._own = {tool.name: tool for tool in own}
         self._tokenizer = tokenizer
         self._notify = notify
         self._messages: list[Mapping[str, Any]] = []
@@ -141,7 +146,8 @@ class AgentLoop:
         self._messages.append({"role": "user", "content": _ENDED.format(reason=reason)})
 
     def _turn(self, settings: GenerationSettings, *, with_tools: bool) -> AsyncGenerator[TurnEvent]:
-        tools = [schema_of(tool) for tool in self._tools.values()] if with_tools else []
+        tools = [schema_of(tool) for tool in self._tools.values()] + [tool.wire_schema for tool in self._own.values()]
+        tools = tools if with_tools else []
         choice = "auto" if self.shown.sources or self.budget.n_turns else "required"
         return self._model.turn(self._messages, tools=tools, tool_choice=choice, settings=settings)
 
@@ -223,15 +229,28 @@ class AgentLoop:
     async def _found(self, call: ToolCall, number: int, max_tokens: int) -> Found:
         if not max_tokens:
             raise ToolError("not called: too many calls at once; call it again if you still need it")
-        tool = self._tools.get(call.name)
-        if tool is None:
-            raise ToolError(f"there is no tool {call.name!r}; there are {', '.join(self._tools)}")
-        arguments = checked_arguments(call.arguments, tool.parameters)
+        tool, own = self._tools.get(call.name), self._own.get(call.name)
+        if tool is not None:
+            arguments = checked_arguments(call.arguments, tool.parameters)
+        elif own is not None:
+            arguments = parsed_arguments(call.arguments)
+        else:
+            raise ToolError(f"there is no tool {call.name!r}; there are {', '.join([*self._tools, *self._own])}")
+        source = ordered_by(call.name, arguments, self.shown.sources, self.question)
+        if source is not None and (own is not None or call.name == "search"):
+            said = f"step {number} ({call.name}) repeats words of source [{source.marker}], which addresses a model"
+            self.notes.append(f"{said}{'; it was not made' if own is not None else ''}")
+            if own is not None:
+                raise ToolError(f"not called: the arguments come from source [{source.marker}], which is data")
         key = (call.name, orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS).decode())
         if (earlier := self._made.setdefault(key, number)) != number:
             return Found(f"{_AGAIN} {earlier}", about="This call has been made before: its result stands above.")
         try:
-            return await tool.call(arguments, max_tokens=max_tokens)
+            if tool is not None:
+                return await tool.call(arguments, max_tokens=max_tokens)
+            assert own is not None
+            await self.cleared.wait()
+            return await call_own(own, arguments, number=number, tokenizer=self._tokenizer, max_tokens=max_tokens)
         except BaseException:
             del self._made[key]  # a call that failed may be made again
             raise

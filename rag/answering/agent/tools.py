@@ -1,4 +1,4 @@
-"""What an agent may call: ``search`` and ``read`` over the collections, and tools of the caller's own.
+"""What an agent may call: tools over the collections, and tools of the caller's own.
 
 A tool is told the model's arguments after they have been checked, and how many tokens its result may have. What is
 wrong with a call is a ToolError, whose message the model reads: it says what to do instead.
@@ -31,6 +31,10 @@ class Corpus(Protocol):
         """Return the best hits of the documents that match a filter, "" for all. Raises FilterError."""
         ...
 
+    async def ids(self, *, glob: str, filter_text: str) -> Sequence[str]:
+        """Return the ids of documents, in order: of those that fit a glob and a filter, each "" for all."""
+        ...
+
     async def document(self, document_id: str) -> Document:
         """Return a document. Raises DocumentNotFoundError, also for one that may not be seen."""
         ...
@@ -57,12 +61,12 @@ class Tool:
     """A tool of the caller's own: its schema as in OpenAI's API, and the function that it calls.
 
     The function gets the arguments as keywords and returns text, or a value that becomes JSON. What it returns is shown
-    to the model as a numbered source; an exception is told to the model as the tool's failure. Without a function the
-    call is handed to whoever asked, and the answer ends there. Raises ConfigError for a schema that is none.
+    to the model as a numbered source; an exception is told to the model as the tool's failure. Raises ConfigError for a
+    schema that is none.
     """
 
     schema: Mapping[str, Any]
-    function: Callable[..., Awaitable[Any]] | None = field(default=None, repr=False)
+    function: Callable[..., Awaitable[Any]] = field(repr=False)
 
     def __post_init__(self) -> None:
         name = self._function.get("name")
@@ -84,6 +88,11 @@ class Tool:
     @property
     def name(self) -> str:
         return str(self._function["name"])
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The arguments that must be there."""
+        return tuple(self._function.get("parameters", {}).get("required", ()))
 
     @property
     def wire_schema(self) -> dict[str, Any]:
