@@ -178,8 +178,9 @@ def ran(
         "02": {**asked, "QUESTION_ZH": QUESTION_ZH},
         "03": {**asked, "QUESTIONS": [QUESTION, "How many people died of the plague in Paris?", QUESTION_ZH]},
         "04": {"FOLDER": documents, "QUESTION_SET": question_set(documents.parent)},
+        "05": asked,
     }
-    folders = {"01": ROOT, "02": ROOT / "notebooks", "03": tmp_path_factory.mktemp("elsewhere"), "04": ROOT}
+    folders = {"01": ROOT, "02": ROOT / "notebooks", "03": tmp_path_factory.mktemp("elsewhere"), "04": ROOT, "05": ROOT}
     done: dict[str, NotebookNode] = {}
 
     def get(number: str) -> NotebookNode:
@@ -210,7 +211,7 @@ def images(notebook: NotebookNode) -> list[bytes]:
     return [base64.b64decode(image) for image in found if image]
 
 
-@pytest.mark.parametrize("number", ["01", "02", "03", "04"])
+@pytest.mark.parametrize("number", ["01", "02", "03", "04", "05"])
 def test_it_runs_without_a_warning_and_shows_no_place_of_the_machine(
     ran: Callable[[str], NotebookNode], number: str, documents: Path
 ) -> None:
@@ -270,6 +271,29 @@ def test_04_measures_compares_and_shows_the_worst_questions(ran: Callable[[str],
     assert re.search(r"^\d\.\d\d  \S.+\n +1\. \d\.\d\d  ", shown, re.MULTILINE), "a question, and what was found"
     (plot,) = images(notebook)
     assert len(plot) > 8_000
+
+
+def test_05_takes_an_answer_from_the_question_to_its_verdicts(ran: Callable[[str], NotebookNode]) -> None:
+    ran("02")
+    notebook = ran("05")
+    shown = seen(notebook)
+    answer = next(output.data["text/html"] for output in outputs(notebook) if "text/html" in output.get("data", {}))
+    assert QUESTION.replace("()", "()") in answer
+    assert "sentences are borne out by the words they cite" in shown
+    (page,) = images(notebook)
+    assert len(page) > 8_000
+    for row in (
+        "| as it was | **supported** |",
+        "| a number more | **unsupported** |",
+        "| an invented quote | **unsupported** |",
+        "| a source that is not there | **unknown marker** |",
+        "| no footnote | **uncited** |",
+        "answered: False, refusal: not_in_documents, statements: 0",
+        "24 months",
+        "(warranty.md) addresses a model",
+    ):
+        assert row in shown
+    assert "collector.example" not in shown
 
 
 def test_with_an_endpoint_the_same_notebook_asks_it(
