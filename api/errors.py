@@ -33,6 +33,7 @@ _SERVER = "server_error"
 
 TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.OwnSettingError: ErrorRow(400, _REQUEST, "invalid_setting"),
+    errors.AnswerFormatError: ErrorRow(400, _REQUEST, "invalid_response_format"),
     errors.QuestionError: ErrorRow(400, _REQUEST, "invalid_question"),
     errors.FilterError: ErrorRow(400, _REQUEST, "invalid_filter"),
     errors.AccessDeniedError: ErrorRow(403, _PERMISSION, "access_denied"),

@@ -96,6 +96,7 @@ def answer_json(answer: Answer) -> JSON:
         "removed": [dataclasses.asdict(sentence) for sentence in answer.removed],
         "queries": list(answer.queries),
         "trace": [dataclasses.asdict(step) for step in answer.trace],
+        "value": answer.value,
     }
 
 

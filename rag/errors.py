@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "AccessDeniedError",
     "AnswerEventsGoneError",
+    "AnswerFormatError",
     "AnswerNotFoundError",
     "AuthenticationError",
     "CollectionError",
@@ -57,6 +58,10 @@ class ConfigError(RagError):
 
 class OwnSettingError(ConfigError):
     """What a collection is to have as a setting of its own is none, or wrong."""
+
+
+class AnswerFormatError(RagError):
+    """An answer cannot be had in the form that was asked for: the schema is none, or nobody here writes JSON."""
 
 
 class QuestionError(RagError):

@@ -41,6 +41,8 @@ OWNED = {
     "rich",
     "watchfiles",
     "yaml",
+    "jsonschema",
+    "referencing",
     "uvicorn",
 }
 WEB = {"fastapi", "starlette", "pydantic"}

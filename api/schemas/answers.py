@@ -43,6 +43,7 @@ class Statement(Reply):
     verdict: _VERDICT
     missing: list[Missing]
     reason: Annotated[str, Field(description="what is missing, in words; empty where nothing is")]
+    path: Annotated[str, Field(description="JSON pointer of the value, in an answer in JSON; else empty")]
 
 
 class Removed(Reply):
@@ -82,6 +83,7 @@ class Citation(Reply):
     missing: list[Missing]
     reason: Annotated[str, Field(description="what is missing, in words; empty where nothing is")]
     link: Annotated[str, Field(description="the quote in its source, an address below that of the service")]
+    path: Annotated[str, Field(description="JSON pointer of the value, in an answer in JSON; else empty")]
 
 
 _CONTEXT = "what the text is read with: the header of the table that it begins in"
@@ -158,9 +160,12 @@ _ANSWER: dict[str, Any] = {
             "missing": [],
             "reason": "",
             "link": "collections/default/source/wikipedia/apollo-program.txt?highlight=1204-1271#quote",
+            "path": "",
         }
     ],
-    "statements": [{"start": 0, "end": 56, "markers": [1], "verdict": "supported", "missing": [], "reason": ""}],
+    "statements": [
+        {"start": 0, "end": 56, "markers": [1], "verdict": "supported", "missing": [], "reason": "", "path": ""}
+    ],
     "support": {
         "n_statements": 1,
         "n_supported": 1,
@@ -181,6 +186,7 @@ _ANSWER: dict[str, Any] = {
     "removed": [],
     "queries": ["When did the first crewed landing on the Moon take place?"],
     "trace": [],
+    "value": None,
 }
 
 
@@ -208,6 +214,7 @@ class Answer(Reply):
     removed: Annotated[list[Removed], Field(description="sentences left out, where `unsupported` is not `flag`")]
     queries: Annotated[list[str], Field(description="what was searched with: as asked, or as a chat model wrote it")]
     trace: Annotated[list[Step], Field(description="the calls of tools, in an answer by an agent")]
+    value: Annotated[Any, Field(description="an answer in JSON, read; null in prose, and where nothing was answered")]
 
 
 class Hit(Reply):

@@ -9,11 +9,13 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from rag.answering.asking import Asking
 from rag.answering.context import pack
 from rag.answering.delivery import Delivery, Unsupported
+from rag.answering.filling_in import FillingIn
+from rag.answering.forms import Form, form_of
 from rag.answering.injection import injection_notes
 from rag.answering.languages import Notice
 from rag.answering.moderation import Check, ModerationPolicy, check_text
@@ -93,6 +95,7 @@ class _Draft:
     verdicts: list[ModerationVerdict] = field(default_factory=list)
     notes: tuple[str, ...] = ()
     queries: tuple[str, ...] = ()
+    value: Any = None
     nothing_allowed: bool = False
     timings_ms: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
@@ -124,6 +127,7 @@ class _Draft:
             notes=self.notes,
             removed=tuple(self.removed),
             queries=self.queries,
+            value=self.value,
         )
 
 
@@ -190,14 +194,17 @@ class Answerer:
         come, last the Answer, whose text is that of all deltas together. ``generation`` replaces the default settings,
         ``history`` is the conversation so far, oldest turn first, whose markers ``numbering`` knows and goes on with.
         Nothing found, or nothing that fits the context, is answered without calling the generator. Closing the iterator
-        stops what is under way. Raises QuestionError at once for an empty question; while iterating, what retrieval,
+        stops what is under way. Raises QuestionError at once for an empty question, AnswerFormatError for
+        a response_format that is none; while iterating, what retrieval,
         generation and (if the policy is closed) moderation raise.
         """
         question = checked_question(question)
         k = self._settings.k if k is None else k
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        return self._stream(question, tuple(history), generation or self._settings.generation, k, numbering)
+        generation = generation or self._settings.generation
+        form_of(generation.response_format)  # a schema that is none is told before anything is searched
+        return self._stream(question, tuple(history), generation, k, numbering)
 
     async def _stream(
         self,
@@ -289,6 +296,11 @@ class Answerer:
         options = self._settings
         rules = instructions(options.extra_instructions, wishes=options.wishes, language=options.language)
         prompt = Prompt(rules, draft.sources, draft.question, turns, is_numbered=is_numbered, language=options.language)
+        if (form := form_of(generation.response_format)) is not None:
+            async with aclosing(self._filled_in(draft, prompt, form, generation)) as filled_in:
+                async for event in filled_in:
+                    yield event
+            return
         delivery = Delivery(
             lambda objections: Writing(
                 replace(prompt, objections=tuple(objections)), generator=self._generator, documents=self._documents
@@ -308,6 +320,32 @@ class Answerer:
             yield TextDelta(_refused(draft, "not_in_documents", self._notice("not_in_documents", draft)))
         elif ABSTENTION in delivery.text and not delivery.citations:
             draft.refusal = "not_in_documents"  # said so after some words of its own; they have been shown and stay
+
+    async def _filled_in(
+        self, draft: _Draft, prompt: Prompt, form: Form, generation: GenerationSettings
+    ) -> AsyncGenerator[Shown | Moderated]:
+        """Yield an answer in JSON; fill the draft."""
+        filling = FillingIn(
+            prompt, form, generator=self._generator, documents=self._documents, tokenizer=self._tokenizer
+        )
+        blocks = self._policy.action == "block"
+        async with aclosing(filling.events(generation, check=self._check("answer"), blocks=blocks)) as events:
+            async for event in events:
+                yield event
+        draft.text, draft.value = filling.text, filling.value
+        draft.citations, draft.statements = filling.citations, filling.statements
+        draft.unknown_markers = filling.unknown_markers
+        draft.notes = (*draft.notes, *filling.notes, *(filling.done.notes if filling.done else ()))
+        draft.timings_ms.update(filling.timings_ms)
+        draft.verdicts += filling.verdicts
+        for usage in filling.usages:
+            draft.usage = _sum(draft.usage, usage)
+        if filling.done is not None:
+            draft.model, draft.finish_reason = filling.done.model, filling.done.finish_reason
+        if filling.blocked:
+            yield TextDelta(_refused(draft, "moderation", self._notice("answer_blocked", draft)))
+        elif filling.abstained:
+            yield TextDelta(_refused(draft, "not_in_documents", self._notice("not_in_documents", draft)))
 
     def _fill(self, draft: _Draft, delivery: Delivery) -> None:
         writing = delivery.chosen

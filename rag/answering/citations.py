@@ -14,7 +14,7 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag.answering.alignment import SourceWords, features
 from rag.answering.markers import Marker, find_markers
@@ -24,7 +24,7 @@ from rag.contracts import DocumentStore
 from rag.errors import DocumentNotFoundError
 from rag.types import Citation, Source, Statement
 
-__all__ = ["CitationStream", "Cited", "Judged", "cite", "is_statement"]
+__all__ = ["CitationStream", "Cited", "Judged", "LeafCiter", "cite", "is_statement"]
 
 _WORST = ("supported", "partly", "unsupported")
 _LEAST_FEATURES = 3  # words, or pairs of CJK characters: "Yes." and "如下" state nothing to be checked
@@ -88,6 +88,34 @@ class CitationStream:
         """Return the last sentence, which only the end of the text completes."""
         rest, self._settled = self._settled, len(self._text)
         return [self._citer.judged(self._text, *span) for span in sentence_spans(self._text, start=rest, wrapped=False)]
+
+
+class LeafCiter:
+    """Cites and judges single values, each with the numbers of the sources it is said to rest on."""
+
+    def __init__(self, sources: Sequence[Source], *, documents: DocumentStore) -> None:
+        self._citer = _Citer(sources, documents)
+
+    def judged(self, value: str | int | float | bool, numbers: Sequence[int]) -> Judged:
+        """Return what is found of a value. The spans in it are those of its own text.
+
+        True and false stand in no text: what they rest on is cited, and their verdict is "partly" at best.
+        """
+        text = str(value)
+        if not numbers:
+            return Judged(0, len(text), (), Statement(0, len(text), (), "uncited", (), "it names no source"))
+        marked = text + " " + "".join(f"[{number}]" for number in numbers)
+        judged = self._citer.judged(marked, 0, len(marked))
+        if not isinstance(value, bool) or judged.statement is None or not judged.statement.markers:
+            return judged
+        reason = "true or false cannot be compared with the words of a source"
+        return replace(
+            judged,
+            citations=tuple(
+                replace(citation, verdict="partly", missing=(), reason=reason) for citation in judged.citations
+            ),
+            statement=replace(judged.statement, verdict="partly", missing=(), reason=reason),
+        )
 
 
 @dataclass(frozen=True, slots=True)

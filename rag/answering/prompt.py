@@ -115,10 +115,19 @@ def render_messages(prompt: Prompt, *, boundary: Boundary = new_boundary) -> lis
         f"\n\n"
         f"{sources}\n<question-{tag}>\n{_CONTROL.sub(' ', prompt.question)}\n</question-{tag}>\n\n"
         f"{_objections(prompt.objections, tag)}"
-        f"Answer from the sources only, with the source numbers in square brackets after each sentence, "
-        f"or reply {ABSTENTION}. {numbered}{last}"
+        f"{_how(prompt)} {numbered}{last}"
     )
     return [*messages, {"role": "user", "content": content}]
+
+
+def _how(prompt: Prompt) -> str:
+    """Return how to answer: in prose with markers, or in JSON, where rules 2 and 3 hold in another way."""
+    if prompt.form:
+        return f"Answer from the sources only. Instead of rules 2 and 3: {prompt.form}"
+    return (
+        f"Answer from the sources only, with the source numbers in square brackets after each sentence, "
+        f"or reply {ABSTENTION}."
+    )
 
 
 def _objections(objections: Sequence[str], tag: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rag.answering.question import retrieval_query
 from rag.contracts import ABSTENTION, Embedder
-from rag.errors import EmbeddingError, GenerationError
+from rag.errors import AnswerFormatError, EmbeddingError, GenerationError
 from rag.local.candidates import Candidate, candidates
 from rag.local.question_terms import read_question
 from rag.local.relevance import log_odds, measure, threshold
@@ -52,6 +52,11 @@ class ExtractiveGenerator:
 
         Raises GenerationError when the embedder fails.
         """
+        if settings.response_format is not None and settings.response_format.get("type") != "text":
+            raise AnswerFormatError(
+                "the embedded answerer quotes the documents and writes no JSON; set a chat model (OPENAI_API_KEY, or "
+                "see `rag doctor`), or leave response_format out"
+            )
         question = retrieval_query(prompt.question, prompt.history)
         found, odds, least = await rate(question, prompt.sources, embedder=self._embedder)
         chosen = choose(found, odds, least=least)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rag.answering.rendering import answer_fragment
 from rag.types.agent import Step
@@ -53,6 +53,7 @@ class Statement:
     """A sentence of an answer, at ``[start, end)`` of its text, and whether its sources bear it out.
 
     ``markers`` are those that name a source. ``reason`` says in words what is ``missing``; "" where nothing is.
+    ``path`` is the JSON pointer of the value that it is, in an answer in JSON; "" in one in prose.
     """
 
     start: int
@@ -61,6 +62,7 @@ class Statement:
     verdict: Verdict
     missing: tuple[Missing, ...] = ()
     reason: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Citation:
     the span of the statement in the answer's text; ``marker`` the number it carries there. ``verdict`` says whether
     these words, with those of the markers beside it, bear out the words before the marker; see ``Missing``. ``link``
     is the address of the quote in its source, below that of the service; "" where nobody said which collection it is.
+    In an answer in JSON ``path`` is the JSON pointer of the value, and the span that of the value in the text.
     """
 
     marker: int
@@ -97,6 +100,7 @@ class Citation:
     missing: tuple[Missing, ...]
     reason: str
     link: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ class Answer:
     ``unknown_markers`` are numbers in the text that name no source: reported, never repaired. ``removed`` are sentences
     that were left out of the text. ``notes`` are what retrieval and writing say of themselves,
     ``queries`` what was searched with, ``trace`` the calls of tools that it was come by, none without an agent.
+    ``value`` is the text of an answer in JSON, read.
     """
 
     id: str
@@ -136,6 +141,7 @@ class Answer:
     removed: tuple[Removed, ...] = ()
     queries: tuple[str, ...] = ()
     trace: tuple[Step, ...] = ()
+    value: Any = None
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the text, and each quote where its marker is hovered over."""

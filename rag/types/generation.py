@@ -35,7 +35,8 @@ class Prompt:
 
     ``objections`` say what an answer to this question, written before, said that the sources do not bear out.
     ``is_numbered``: the markers in earlier answers number the same sources as those of this prompt do.
-    ``language`` is the English name of the language to answer in; "" is that of the question.
+    ``form`` says how to answer in JSON; "" is prose. ``language`` is the English name of the language to answer in; ""
+    is that of the question.
     """
 
     instructions: str
@@ -45,6 +46,7 @@ class Prompt:
     objections: tuple[str, ...] = ()
     is_numbered: bool = False
     language: str = ""
+    form: str = ""
 
 
 _RANGES: Mapping[str, tuple[float, float]] = {
