@@ -13,8 +13,10 @@ from api.cli.main import main
 from api.footnote import Footnote
 from api.keys import ReaderKeys
 from rag.errors import AccessDeniedError, ConfigError
+from tests.agent.scripts import call, calls, results, turns
 from tests.api.conftest import Service, write
 from tests.api.test_http_errors import BODIES, all_routes, error_of
+from tests.upstream import Upstream
 
 DOCUMENTS = {
     "open.md": "The canteen serves lunch from noon until two.\n",
@@ -234,6 +236,32 @@ def ingest_into(library: Path, folder: Path) -> None:
             await footnote.ingest(folder, collection="minutes")
 
     asyncio.run(run())
+
+
+def test_an_agent_looks_no_further_than_its_reader(
+    service: Service, labelled: Path, keys: dict[str, str], upstream: Upstream
+) -> None:
+    upstream.reply = turns(
+        calls(
+            call("search", query="canteen", k=20),
+            call("read", document="board/plan.md"),
+            call("grep", pattern="canteen"),
+            call("list", glob="**"),
+        ),
+        "The salary is 3,100 euros a month [1].",
+    )
+    client = service(labelled, server__api_key="owner's", chat__base_url=upstream.base_url, chat__model="stub-chat")
+    body = {"question": "What is the salary of the cook?", "agent": True}
+    reply = client.post("/ask", json=body, headers=bearer(keys["hr"]))
+    assert reply.status_code == 200, reply.text
+    told = results(upstream.calls("chat")[1].json)
+    assert "hr/salaries.md" in told[0]
+    assert told[1].startswith("Error: ")
+    for result in told:
+        assert "2031" not in result
+        assert "soup" not in result
+    for name in set(DOCUMENTS) - SEEN["hr"]:
+        assert name not in told[0] + told[2] + told[3]
 
 
 def test_keys_on_the_command_line(
