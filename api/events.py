@@ -94,6 +94,8 @@ def answer_json(answer: Answer) -> JSON:
         "moderation": [_verdict_json(verdict) for verdict in answer.moderation],
         "notes": list(answer.notes),
         "removed": [dataclasses.asdict(sentence) for sentence in answer.removed],
+        "unanswered": list(answer.unanswered),
+        "contradictions": [dataclasses.asdict(one) for one in answer.contradictions],
         "queries": list(answer.queries),
         "trace": [dataclasses.asdict(step) for step in answer.trace],
         "value": answer.value,

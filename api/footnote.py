@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Unpack
 
 from api.answering import answer_options, answer_settings
 from api.ask_options import AskOptions, QueryWishes
 from api.conversing import Threads
+from api.document_dates import dates_of
 from api.filling import FillingShelf
 from api.sources import answer_as_page, linked
 from api.verifying import verifier_of
@@ -230,6 +232,7 @@ class Footnote(FillingShelf):
             moderator=await self.wiring.moderator(),
             policy=self.wiring.moderation_policy(),
             asking=await self._asking(collections, asked.get("query")),
+            dates_of=partial(dates_of, collections),
             verifier=await verifier_of(self.wiring, answer_options(self.settings, own)),
             settings=replace(answer_settings(self.settings, own, asked), relevance_floor=picking.min_score),
         )

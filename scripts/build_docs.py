@@ -511,7 +511,14 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "footnote": lambda: members_part(Shelf, Footnote),
     "threads": lambda: members_part(Threads),
     "answers": lambda: data_part(
-        types.Answer, types.Citation, types.Statement, types.Missing, types.Removed, types.Source, types.Usage
+        types.Answer,
+        types.Citation,
+        types.Statement,
+        types.Missing,
+        types.Removed,
+        types.Contradiction,
+        types.Source,
+        types.Usage,
     ),
     "events": lambda: data_part(types.Retrieved, types.Moderated, types.TextDelta),
     "hits": lambda: data_part(types.Retrieval, types.Hit, types.Chunk),

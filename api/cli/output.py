@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from api.cli.listing import listed
 from index.records import CollectionStatus, DerivedStatus, DocumentInfo, LedgerEntry, RepairReport
 from ingest.report import IngestReport, MediaCount
+from rag.answering.contradictions import told
 from rag.answering.support import support_of
 from rag.prices import money, money_or_unknown
 from rag.types import Answer, Citation, Hit, Source, Step, in_context
@@ -182,6 +183,10 @@ def answer_footnotes(answer: Answer, *, address: str = "") -> Iterable[str]:
         if statement.verdict != "supported":
             words = textwrap.shorten(answer.text[statement.start : statement.end], 60, placeholder="…")
             yield f"{statement.verdict}: “{shown(words)}”: {shown(statement.reason)}"
+    for part in answer.unanswered:
+        yield f"not in the documents: {shown(part)}"
+    for line in told(answer.contradictions):
+        yield f"the sources contradict each other: {line}"
     for sentence in answer.removed:
         yield f"left out ({sentence.verdict}): “{shown(sentence.text)}”: {shown(sentence.reason)}"
     if answer.statements:

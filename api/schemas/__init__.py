@@ -3,6 +3,7 @@
 from api.schemas.answers import (
     Answer,
     Citation,
+    Contradiction,
     Hit,
     Missing,
     Removed,
@@ -97,6 +98,7 @@ __all__ = [
     "CollectionList",
     "CollectionName",
     "CollectionSettings",
+    "Contradiction",
     "Created",
     "Deleted",
     "DeletedDocument",

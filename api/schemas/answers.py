@@ -11,6 +11,7 @@ from api.schemas.base import Reply
 __all__ = [
     "Answer",
     "Citation",
+    "Contradiction",
     "Hit",
     "Missing",
     "Removed",
@@ -44,6 +45,15 @@ class Statement(Reply):
     missing: list[Missing]
     reason: Annotated[str, Field(description="what is missing, in words; empty where nothing is")]
     path: Annotated[str, Field(description="JSON pointer of the value, in an answer in JSON; else empty")]
+
+
+class Contradiction(Reply):
+    """A sentence that several sources have alike but for one value; all lists are in the order of the sources."""
+
+    markers: list[int]
+    values: list[str]
+    quotes: Annotated[list[str], Field(description="the sentences")]
+    dates: Annotated[list[str], Field(description="of the documents; empty where none is known")]
 
 
 class Removed(Reply):
@@ -184,6 +194,8 @@ _ANSWER: dict[str, Any] = {
     "moderation": [],
     "notes": [],
     "removed": [],
+    "unanswered": [],
+    "contradictions": [],
     "queries": ["When did the first crewed landing on the Moon take place?"],
     "trace": [],
     "value": None,
@@ -212,6 +224,8 @@ class Answer(Reply):
     moderation: list[Verdict]
     notes: Annotated[list[str], Field(description="what the retrieval could not do as it was set")]
     removed: Annotated[list[Removed], Field(description="sentences left out, where `unsupported` is not `flag`")]
+    unanswered: Annotated[list[str], Field(description="parts of the question that the documents leave open")]
+    contradictions: Annotated[list[Contradiction], Field(description="what the sources say differently")]
     queries: Annotated[list[str], Field(description="what was searched with: as asked, or as a chat model wrote it")]
     trace: Annotated[list[Step], Field(description="the calls of tools, in an answer by an agent")]
     value: Annotated[Any, Field(description="an answer in JSON, read; null in prose, and where nothing was answered")]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from rag.answering.asking import Asking
 from rag.answering.context import pack
+from rag.answering.contradictions import DatesOf, contradictions_in, told
 from rag.answering.delivery import Delivery, Unsupported
 from rag.answering.filling_in import FillingIn
 from rag.answering.forms import Form, form_of
@@ -30,6 +31,7 @@ from rag.types import (
     Answer,
     AnswerEvent,
     Citation,
+    Contradiction,
     GenerationSettings,
     Hit,
     Moderated,
@@ -89,6 +91,8 @@ class _Draft:
     citations: Sequence[Citation] = ()
     statements: Sequence[Statement] = ()
     removed: Sequence[Removed] = ()
+    unanswered: tuple[str, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
     unknown_markers: tuple[int, ...] = ()
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -126,6 +130,8 @@ class _Draft:
             moderation=tuple(self.verdicts),
             notes=self.notes,
             removed=tuple(self.removed),
+            unanswered=self.unanswered,
+            contradictions=self.contradictions,
             queries=self.queries,
             value=self.value,
         )
@@ -149,6 +155,7 @@ class Answerer:
         policy: ModerationPolicy | None = None,
         asking: Asking | None = None,
         verifier: Verifier | None = None,
+        dates_of: DatesOf | None = None,
         settings: AnswerSettings | None = None,
     ) -> None:
         """Without ``asking`` nobody writes queries, without ``verifier`` verdicts are those of the rules."""
@@ -160,6 +167,7 @@ class Answerer:
         self._policy = policy or ModerationPolicy()
         self._asking = asking
         self._verifier = verifier
+        self._dates_of = dates_of
         self._settings = settings or AnswerSettings()
 
     async def answer(
@@ -293,9 +301,12 @@ class Answerer:
         turns = pack_history(history, tokenizer=self._tokenizer, budget_tokens=budget)
         left_out = history_notes(history, turns, budget_tokens=budget)
         draft.notes = (*draft.notes, *left_out, *injection_notes(draft.sources))
+        with draft.timed("compare"):
+            draft.contradictions = await asyncio.to_thread(contradictions_in, draft.sources, dates_of=self._dates_of)
         options = self._settings
         rules = instructions(options.extra_instructions, wishes=options.wishes, language=options.language)
         prompt = Prompt(rules, draft.sources, draft.question, turns, is_numbered=is_numbered, language=options.language)
+        prompt = replace(prompt, contradictions=told(draft.contradictions))
         if (form := form_of(generation.response_format)) is not None:
             async with aclosing(self._filled_in(draft, prompt, form, generation)) as filled_in:
                 async for event in filled_in:
@@ -316,7 +327,7 @@ class Answerer:
         if delivery.chosen.blocked:
             ending = ("\n\n" if delivery.text.strip() else "") + self._notice("answer_blocked", draft)
             yield TextDelta(_refused(draft, "moderation", ending))
-        elif delivery.chosen.abstained or delivery.holds_nothing:
+        elif delivery.chosen.abstained or delivery.holds_nothing or (draft.unanswered and not draft.text.strip()):
             yield TextDelta(_refused(draft, "not_in_documents", self._notice("not_in_documents", draft)))
         elif ABSTENTION in delivery.text and not delivery.citations:
             draft.refusal = "not_in_documents"  # said so after some words of its own; they have been shown and stay
@@ -352,6 +363,7 @@ class Answerer:
         draft.text = delivery.text
         draft.citations, draft.statements, draft.removed = delivery.citations, delivery.statements, delivery.removed
         draft.unknown_markers = delivery.unknown_markers
+        draft.unanswered = writing.unanswered
         draft.notes = (*draft.notes, *delivery.notes, *writing.notes)
         draft.timings_ms.update(delivery.writings[0].timings_ms | delivery.timings_ms)
         for written in delivery.writings:

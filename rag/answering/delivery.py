@@ -91,10 +91,6 @@ class Delivery:
         self, settings: GenerationSettings, *, check: Check | None, blocks: bool
     ) -> AsyncGenerator[Shown | Moderated]:
         """Yield the text and, after each sentence, its citations and what was found of it. See ``Writing.events``."""
-        form = (settings.response_format or {}).get("type", "text")
-        if form != "text" and self._unsupported != "flag":
-            self.notes.append("statements are flagged, not removed: the answer has the form that was asked for")
-            self._unsupported = "flag"
         how = {"flag": self._flagged, "remove": self._sifted, "regenerate": self._written_again}[self._unsupported]
         async with aclosing(how(settings, check, blocks)) as events:
             async for event in events:

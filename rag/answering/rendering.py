@@ -51,6 +51,12 @@ def answer_fragment(answer: Answer, *, anchors: Mapping[Citation, str] | None = 
     """
     support = _support(answer.statements)
     notes = [*answer.notes, *(f"left out ({one.verdict}): {one.text}: {one.reason}" for one in answer.removed)]
+    notes += [f"not in the documents: {part}" for part in answer.unanswered]
+    notes += [
+        "the sources contradict each other: "
+        + ", ".join(f"[{marker}] says {value}" for marker, value in zip(one.markers, one.values, strict=True))
+        for one in answer.contradictions
+    ]
     below = "".join(f"<div class='fn-note'>{html.escape(line)}</div>" for line in [*support, *notes])
     return (
         f"<div class='fn-answer'><style>{_STYLE}</style><p><b>{html.escape(answer.question)}</b></p>"

@@ -11,6 +11,7 @@ from rag.answering.citations import CitationStream, Judged
 from rag.answering.links import LinkGuard
 from rag.answering.moderation import Check, gated, whole_sentences
 from rag.answering.prompt import prompt_tokens
+from rag.answering.unanswered import OpenParts
 from rag.contracts import DocumentStore, Generator, Tokenizer
 from rag.errors import GenerationError
 from rag.types import (
@@ -48,6 +49,7 @@ class Writing:
         self._generator = generator
         self._cited = CitationStream(prompt.sources, documents=documents)
         self._links = LinkGuard(prompt.sources)
+        self._open_parts = OpenParts()
         self._raw = ""
 
     @property
@@ -55,6 +57,11 @@ class Writing:
         """What was done to the text."""
         n = self._links.n_removed
         return [f"{n} link{'s' * (n > 1)} removed from the answer: no source holds the address"] if n else []
+
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """The parts of the question that it says the sources leave open."""
+        return tuple(dict.fromkeys(self._open_parts.parts))
 
     @property
     def text(self) -> str:
@@ -78,7 +85,7 @@ class Writing:
         With ``check`` text comes sentence by sentence, each held until it is judged; with ``blocks`` the first flagged
         one ends the answer and is not shown. Raises GenerationError also when nothing was written.
         """
-        texts = self._guarded(self._texts(settings))
+        texts = self._guarded(self._parted(self._texts(settings)))
         if check is None:
             async with aclosing(texts):
                 async for text in texts:
@@ -107,6 +114,15 @@ class Writing:
         sentences = judge()
         self.timings_ms["cite"] += (time.perf_counter() - started) * 1000
         return sentences
+
+    async def _parted(self, texts: AsyncGenerator[str]) -> AsyncGenerator[str]:
+        """Yield the text without the line that names what it leaves open."""
+        async with aclosing(texts):
+            async for text in texts:
+                if shown := self._open_parts.feed(text):
+                    yield shown
+        if shown := self._open_parts.finish():
+            yield shown
 
     async def _guarded(self, texts: AsyncGenerator[str]) -> AsyncGenerator[str]:
         """Yield the text without links to addresses that no source holds."""

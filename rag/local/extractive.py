@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.answering.question import retrieval_query
+from rag.answering.unanswered import MISSING, parts_without_words
 from rag.contracts import ABSTENTION, Embedder
 from rag.errors import AnswerFormatError, EmbeddingError, GenerationError
 from rag.local.candidates import Candidate, candidates
@@ -65,6 +66,8 @@ class ExtractiveGenerator:
             yield TextDelta(("\n" if number else "") + " ".join(piece + marker for piece in candidate.pieces))
         if not chosen:
             yield TextDelta(ABSTENTION)
+        elif missing := parts_without_words(prompt.question, prompt.sources):
+            yield TextDelta(f"\n{MISSING} {'; '.join(missing)}")
         yield GenerationDone("stop", self.model, Usage(), _without_effect(prompt, settings))
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "Answer",
     "AnswerEvent",
     "Citation",
+    "Contradiction",
     "Missing",
     "MissingKind",
     "MissingWhere",
@@ -75,6 +76,19 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A sentence that several sources have alike but for one value; all four are in the order of the sources.
+
+    ``quotes`` are the sentences, ``dates`` those of the documents, "" where none is known.
+    """
+
+    markers: tuple[int, ...]
+    values: tuple[str, ...]
+    quotes: tuple[str, ...]
+    dates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Citation:
     """The words that support one statement of an answer.
 
@@ -118,7 +132,8 @@ class Answer:
     """A finished answer. ``answered`` is False when the documents do not say, or moderation stopped it (``refusal``).
 
     ``unknown_markers`` are numbers in the text that name no source: reported, never repaired. ``removed`` are sentences
-    that were left out of the text. ``notes`` are what retrieval and writing say of themselves,
+    that were left out of the text. ``unanswered`` are parts of the question that the documents leave open,
+    ``contradictions`` what its sources say differently. ``notes`` are what retrieval and writing say of themselves,
     ``queries`` what was searched with, ``trace`` the calls of tools that it was come by, none without an agent.
     ``value`` is the text of an answer in JSON, read.
     """
@@ -142,6 +157,8 @@ class Answer:
     queries: tuple[str, ...] = ()
     trace: tuple[Step, ...] = ()
     value: Any = None
+    unanswered: tuple[str, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the text, and each quote where its marker is hovered over."""

@@ -33,7 +33,8 @@ class Turn:
 class Prompt:
     """What a generator gets: instructions, sources and question stay apart until a generator renders them.
 
-    ``objections`` say what an answer to this question, written before, said that the sources do not bear out.
+    ``objections`` say what an answer to this question, written before, said that the sources do not bear out,
+    ``contradictions`` what the sources say differently.
     ``is_numbered``: the markers in earlier answers number the same sources as those of this prompt do.
     ``form`` says how to answer in JSON; "" is prose. ``language`` is the English name of the language to answer in; ""
     is that of the question.
@@ -44,6 +45,7 @@ class Prompt:
     question: str
     history: tuple[Turn, ...] = ()
     objections: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
     is_numbered: bool = False
     language: str = ""
     form: str = ""

@@ -33,7 +33,7 @@ from rag.types import (
     TextDelta,
     Usage,
 )
-from tests.fakes import CannedGenerator, CannedRetriever, Shelf, WordModerator, WordTokenizer, document, whole
+from tests.fakes import CannedRetriever, Shelf, WordModerator, WordTokenizer, document, whole
 
 BOOK = document("book.pdf", "The pump starts at 40 bar. ", "It stops at 60 bar, says Li.", title="Pump book")
 STARTS = "The pump starts at 40 bar [1]."
@@ -64,7 +64,7 @@ class DraftGenerator:
 
 
 async def events_of(
-    generator: Generator, unsupported: Unsupported, *, moderator: WordModerator | None = None, **generation: object
+    generator: Generator, unsupported: Unsupported, *, moderator: WordModerator | None = None
 ) -> tuple[list[AnswerEvent], Answer]:
     answerer = Answerer(
         CannedRetriever(whole(BOOK)),
@@ -75,8 +75,7 @@ async def events_of(
         policy=ModerationPolicy(),
         settings=AnswerSettings(unsupported=unsupported),
     )
-    settings = GenerationSettings(**generation)  # type: ignore[arg-type]
-    events = [event async for event in answerer.stream("When does it start?", generation=settings)]
+    events = [event async for event in answerer.stream("When does it start?")]
     answer = events[-1]
     assert isinstance(answer, Answer)
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == answer.text
@@ -166,13 +165,6 @@ async def test_nothing_is_written_again_where_all_is_borne_out() -> None:
     generator = DraftGenerator(f"{STARTS} {STOPS}")
     _, answer = await events_of(generator, "regenerate")
     assert (len(generator.prompts), answer.text, answer.notes) == (1, f"{STARTS} {STOPS}", ())
-
-
-async def test_json_is_never_taken_apart() -> None:
-    draft = '{"answer": "The pump starts at 55 bar [1]."}'
-    _, answer = await events_of(CannedGenerator(draft), "remove", response_format={"type": "json_object"})
-    assert answer.text == draft
-    assert "flagged, not removed" in answer.notes[0]
 
 
 async def test_moderation_stops_an_answer_whose_sentences_are_held() -> None:
