@@ -24,6 +24,7 @@ from api.routes import (
     documents,
     following,
     own_settings,
+    records,
     remodelling,
     service,
     shelving,
@@ -86,7 +87,7 @@ def create_app(footnote: Footnote, *, heartbeat_s: float = 10.0) -> FastAPI:
     app.state.drawing = DrawingLimit()
     app.state.heartbeat_s = heartbeat_s
     app.add_middleware(Edge, server=footnote.settings.server, keys=ReaderKeys(footnote.settings.library))
-    asking, keeping = (answers, following, threads), (collections, own_settings, shelving, remodelling)
+    asking, keeping = (answers, following, records, threads), (collections, own_settings, shelving, remodelling)
     for part in (*asking, *keeping, sources, documents, urls, service):
         app.include_router(part.router)
     add_event_schemas(app)

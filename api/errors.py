@@ -35,6 +35,7 @@ TABLE: Mapping[type[Exception], ErrorRow] = {
     errors.OwnSettingError: ErrorRow(400, _REQUEST, "invalid_setting"),
     errors.AnswerFormatError: ErrorRow(400, _REQUEST, "invalid_response_format"),
     errors.QuestionError: ErrorRow(400, _REQUEST, "invalid_question"),
+    errors.FeedbackError: ErrorRow(400, _REQUEST, "invalid_feedback"),
     errors.FilterError: ErrorRow(400, _REQUEST, "invalid_filter"),
     errors.AccessDeniedError: ErrorRow(403, _PERMISSION, "access_denied"),
     errors.QuestionSetError: ErrorRow(400, _REQUEST, "invalid_question_set"),

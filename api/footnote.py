@@ -14,6 +14,8 @@ from api.ask_options import AskOptions, QueryWishes
 from api.conversing import Threads
 from api.document_dates import dates_of
 from api.filling import FillingShelf
+from api.observing import Observing, RecordKeeper
+from api.recording import Recorded
 from api.sources import answer_as_page, linked
 from api.verifying import verifier_of
 from index.collection import Collection
@@ -45,12 +47,17 @@ class Footnote(FillingShelf):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self.records = Recorded(settings)
+        """what was observed of answers, where ``observe.records`` is on, and what people said of them"""
+        keepers = [RecordKeeper(self.records, settings.observe)] if settings.observe.records == "on" else []
+        self.observing = Observing(keepers, price=self.wiring.chat_price)
         self.threads = Threads(settings.library, searched=self._searched, writes=self._written)
         """the stored conversations"""
 
     async def aclose(self) -> None:
         """Close connections, models and collections."""
         self.threads.close()
+        self.records.close()
         await super().aclose()
 
     def seen_by(self, labels: Iterable[str]) -> Footnote:
@@ -108,6 +115,9 @@ class Footnote(FillingShelf):
         """Yield an answer as it is written: Retrieved first, the whole Answer last. Closing it stops the model."""
         thread = options.get("thread")
         events = self._written(question, options) if thread is None else self.threads.stream(thread, question, options)
+        if self.observing.watchers:
+            named = options.get("collections") or (options.get("collection") or self.settings.collection,)
+            events = self.observing.watched(events, question, options, collections=named)
         async with aclosing(events):
             async for event in events:
                 yield event

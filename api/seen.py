@@ -20,6 +20,7 @@ class SeenFootnote(Guarded, Footnote):
     _open_names = frozenset({
         *("settings", "wiring", "collection", "collections", "status", "ledger", "documents", "document"),
         *("attributes", "search", "places", "page", "stream", "ask"),
+        *("records", "observing"),
     })  # fmt: skip
 
     def __init__(self, whole: Footnote, labels: Iterable[str]) -> None:

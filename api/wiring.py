@@ -29,7 +29,7 @@ from rag.gateway.providers import Provider, embedder_profile
 from rag.gateway.rerank import EndpointReranker
 from rag.gateway.transport import Transport
 from rag.local.embedder import LOCAL_MODEL, LocalEmbedder
-from rag.prices import FREE, Price, UsagePrice, known_price, known_usage_price
+from rag.prices import FREE, FREE_USAGE, Price, UsagePrice, known_price, known_usage_price
 from rag.settings import ModelOptions, Settings, environment_name
 from rag.tokens import tokenizer as named_tokenizer
 from rag.types import ChunkingSettings, EmbedderProfile, MediaKind
@@ -139,9 +139,9 @@ class Wiring:
 
     def _shared_transport(self) -> Transport:
         if self._transport is None:
-            from rag.gateway.http import HttpxTransport  # late: without a key no HTTP client is needed
+            from rag.gateway.streaming import StreamingTransport  # late: without a key no HTTP client is needed
 
-            self._transport = HttpxTransport()
+            self._transport = StreamingTransport()
         return self._transport
 
     # --- embeddings
@@ -387,6 +387,13 @@ class Wiring:
         if self._generator is None:
             self._generator = await generator_of(self, self._settings)
         return self._generator
+
+    def chat_price(self, model: str) -> UsagePrice | None:
+        """Return what the tokens of a model that writes answers cost, by the table; None where that is not known."""
+        choice = self.choice("chat")
+        if choice.provider is None:
+            return FREE_USAGE
+        return known_usage_price(choice.provider.name, model)
 
     async def chat(self) -> tuple[ChatClient, str]:
         """Return the chat endpoint and the model to ask there. Raises ConfigError where none is set."""

@@ -24,6 +24,10 @@ collection.db
              ``kind`` is text, date, number, bool or empty; ``number`` of a date is in epoch seconds
   unsealed   documents [first, last] were stored before there were checksums, and some have none yet
 
+answers.db
+  answers    what was observed of each answer, as JSON (``index.answer_records.AnswerRecord``)
+  feedback   what people said of it: "up" or "down", a corrected answer, a comment; "" for none
+
 A ``checksum`` (see ``index.checksums``) is that of its row; in ``segment_lines`` that of the segment's UTF-8, and in
 ``documents`` that of all that a reader gets of the document but its chunks, whose is ``chunks_checksum`` (see
 ``index.seals``). It is NULL in what was stored before there were any and has none yet.
@@ -60,6 +64,7 @@ from contextlib import suppress
 from rag.errors import IndexMismatchError
 
 __all__ = [
+    "ANSWERS_STEPS",
     "COLLECTION_STEPS",
     "READINGS_STEPS",
     "SEGMENT",
@@ -324,6 +329,25 @@ _THREADS_1: Step = (
     ) WITHOUT ROWID""",
 )
 
+_ANSWERS_1: Step = (
+    """CREATE TABLE answers (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        at REAL NOT NULL,
+        outcome TEXT NOT NULL,
+        record TEXT NOT NULL
+    )""",
+    "CREATE INDEX answers_by_time ON answers (at)",
+    """CREATE TABLE feedback (
+        answer TEXT PRIMARY KEY REFERENCES answers (id) ON DELETE CASCADE,
+        at REAL NOT NULL,
+        rating TEXT NOT NULL,
+        correction TEXT NOT NULL,
+        comment TEXT NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+ANSWERS_STEPS: Sequence[Step] = (_ANSWERS_1,)
 COLLECTION_STEPS: Sequence[Step] = (_COLLECTION_1, _COLLECTION_2, _COLLECTION_3, _COLLECTION_4, _COLLECTION_5)
 VECTORS_STEPS: Sequence[Step] = (_VECTORS_1, _VECTORS_2)
 READINGS_STEPS: Sequence[Step] = (_READINGS_1,)

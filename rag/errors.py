@@ -26,6 +26,7 @@ __all__ = [
     "EndpointResponseError",
     "EndpointTimeoutError",
     "EndpointUnreachableError",
+    "FeedbackError",
     "FilterError",
     "GenerationError",
     "IndexMismatchError",
@@ -74,6 +75,10 @@ class AnswerNotFoundError(RagError):
 
 class AnswerEventsGoneError(RagError):
     """Some of the events that were asked for are no longer kept."""
+
+
+class FeedbackError(RagError):
+    """What was said of an answer cannot be stored: no such rating, say."""
 
 
 class FilterError(RagError):

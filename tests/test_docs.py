@@ -334,7 +334,9 @@ def test_a_python_example_runs(block: Block, fresh_folder: Path, capsys: pytest.
 def client(ingested: Path, fresh_folder: Path) -> Iterator[TestClient]:
     """A client of the service over the documents, called as the examples call it."""
     shutil.copytree(ingested / ".footnote", fresh_folder / ".footnote")
-    with TestClient(create_app(Footnote.open(server__resume_s=60)), base_url="http://127.0.0.1:8000") as client:
+    with TestClient(
+        create_app(Footnote.open(server__resume_s=60, observe__records="on")), base_url="http://127.0.0.1:8000"
+    ) as client:
         yield client
 
 

@@ -24,6 +24,7 @@ OWNED = {
     "onnxruntime",
     "httpx2",
     "httpcore2",
+    "aiohttp",
     "idna",
     "pypdf",
     "pypdfium2",

@@ -35,6 +35,7 @@ looking through what waits in it took a twentieth of its processor time."""
 # Each command's module is imported when it is called, so that `rag --help` loads no model library.
 MODULES = {
     "ingest": "api.cli.ingest",
+    "answers": "api.cli.answers",
     "ask": "api.cli.ask",
     "chat": "api.cli.chat",
     "threads": "api.cli.threads",
@@ -43,6 +44,7 @@ MODULES = {
     "collections": "api.cli.collections",
     "cache": "api.cli.cache",
     "eval": "api.cli.eval",
+    "feedback": "api.cli.answers",
     "keys": "api.cli.keys",
     "serve": "api.cli.serve",
     "doctor": "api.cli.doctor",

@@ -383,6 +383,35 @@ def _eval(commands: Commands) -> None:
     _json(parser)
 
 
+def _answers(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "answers",
+        "list recorded answers, show one, or export the rated ones for rag eval",
+        "  rag answers --rated down\n  rag answers show answer-5f0c\n  rag answers export",
+    )
+    parser.add_argument(
+        "action", nargs="?", choices=("list", "show", "export"), default="list", help="what to do (list)"
+    )
+    parser.add_argument("id", nargs="?", default="", help="the answer to show")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="answers to list, newest first (20)")
+    parser.add_argument("--rated", choices=("up", "down"), help="only answers that were rated so")
+    _json(parser)
+
+
+def _feedback(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "feedback",
+        "say whether a recorded answer was right, and what it should have been",
+        "  rag feedback answer-5f0c up\n  rag feedback answer-5f0c down --text 'It lasts 24 months.'",
+    )
+    parser.add_argument("id", help="the answer, as rag answers lists it")
+    parser.add_argument("rating", choices=("up", "down"), help="right or wrong")
+    parser.add_argument("--text", default="", metavar="ANSWER", help="the right answer; - reads it from standard input")
+    parser.add_argument("--comment", default="", metavar="WORDS", help="anything else there is to say")
+
+
 def _keys(commands: Commands) -> None:
     parser = _command(
         commands,
@@ -435,5 +464,5 @@ def _demo(commands: Commands) -> None:
 
 _COMMANDS = (
     *(_ingest, _ask, _chat, _threads, _search, _status, _collections),
-    *(_cache, _eval, _keys, _serve, _doctor, _demo),
+    *(_cache, _eval, _answers, _feedback, _keys, _serve, _doctor, _demo),
 )

@@ -77,6 +77,7 @@ from api.schemas.events import (
     StreamEvent,
     UsageEvent,
 )
+from api.schemas.records import Feedback, NewFeedback, RecordedAnswer, RecordedAnswerList
 from api.schemas.threads import (
     Message,
     MessageList,
@@ -110,6 +111,7 @@ __all__ = [
     "DoneEvent",
     "Error",
     "ErrorEvent",
+    "Feedback",
     "HeadingLine",
     "Health",
     "HistoryTurn",
@@ -123,6 +125,7 @@ __all__ = [
     "ModeratedEvent",
     "NewAttributes",
     "NewCollection",
+    "NewFeedback",
     "NewName",
     "NewSettings",
     "NewSnapshot",
@@ -131,6 +134,8 @@ __all__ = [
     "Pruned",
     "Pruning",
     "Rebuilding",
+    "RecordedAnswer",
+    "RecordedAnswerList",
     "ReembedReport",
     "Removed",
     "Restored",

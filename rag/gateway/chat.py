@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rag.errors import EndpointError, EndpointResponseError, GenerationError
@@ -126,17 +126,44 @@ class ChatClient:
 
     async def _chunks(self, request: ChatRequest, payload: ChatPayload) -> AsyncGenerator[ChatChunk, None]:
         is_finished = False
-        async with aclosing(self._client.stream_events(_PATH, payload.body)) as events:
-            async for event in events:
-                if event is DONE:
+        async with aclosing(self._client.stream_batches(_PATH, payload.body)) as batches:
+            async for batch in batches:
+                for chunk in joined([_chunk_of(event, request, payload) for event in batch if event is not DONE]):
+                    is_finished = is_finished or chunk.finish_reason is not None
+                    yield chunk
+                if batch[-1] is DONE:
                     return
-                chunk = _chunk_of(event, request, payload)
-                is_finished = is_finished or chunk.finish_reason is not None
-                yield chunk
         if not is_finished:
             raise EndpointResponseError(
                 "the answer was cut short: the stream ended without an end; ask again", status=200
             )
+
+
+def joined(chunks: Sequence[ChatChunk]) -> list[ChatChunk]:
+    """Return chunks that came together with runs of mere text made one: what follows then works once, not for each.
+
+    The ``raw`` of such a run is that of its last piece.
+    """
+    found: list[ChatChunk] = []
+    run: list[str] = []
+    for chunk in chunks:
+        if found and chunk.text and _is_text(found[-1]) and _is_text(chunk):
+            run = run or [found[-1].text]
+            run.append(chunk.text)
+            found[-1] = chunk
+        else:
+            if run:
+                found[-1] = replace(found[-1], text="".join(run))
+                run = []
+            found.append(chunk)
+    if run:
+        found[-1] = replace(found[-1], text="".join(run))
+    return found
+
+
+def _is_text(chunk: ChatChunk) -> bool:
+    """Return whether a chunk brings text and nothing else."""
+    return not (chunk.reasoning or chunk.tool_calls or chunk.refusal is not None or chunk.finish_reason or chunk.usage)
 
 
 def _failed(error: EndpointError, request: ChatRequest) -> GenerationError:

@@ -8,7 +8,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,6 +186,15 @@ class EndpointClient:
         Tried again only while nothing has been yielded. An error event raises EndpointError. A reply that is plain JSON
         after all is yielded whole. Closing the iterator closes the connection.
         """
+        async with aclosing(self.stream_batches(path, payload)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
+
+    async def stream_batches(
+        self, path: str, payload: Mapping[str, Any]
+    ) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
+        """As ``stream_events``, but yield the events that came together together: at least one each time."""
         request = self._request("POST", path, payload, accept="text/event-stream, application/json")
         context = self._context(request, payload)
         attempt = 0
@@ -196,9 +205,9 @@ class EndpointClient:
                     self._transport.stream(request) as stream,
                     aclosing(self._events_of(stream, context)) as events,
                 ):
-                    async for event in events:
+                    async for batch in events:
                         n_yielded += 1
-                        yield event
+                        yield batch
                 return
             except EndpointError as error:
                 if n_yielded:
@@ -308,27 +317,49 @@ class EndpointClient:
             return value if isinstance(value, str) else text
         return self._value_of(reply, context)
 
-    async def _events_of(self, stream: HttpStream, context: CallContext) -> AsyncGenerator[dict[str, Any], None]:
+    async def _events_of(
+        self, stream: HttpStream, context: CallContext
+    ) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
         """Yield the JSON objects of a stream's events; raises the error that the reply or an event is."""
         is_json = stream.headers.get("content-type", "").startswith("application/json")
         if not 200 <= stream.status < 300 or is_json:
             body = b"".join([chunk async for chunk in stream.chunks])
-            yield self._value_of(HttpReply(stream.status, stream.headers, body), context)
+            yield [self._value_of(HttpReply(stream.status, stream.headers, body), context)]
             return
         parser = SseParser()
         async for chunk in stream.chunks:
-            for event in parser.feed(chunk):
-                if event.data.strip() == b"[DONE]":
-                    await _drain(stream.chunks)
-                    yield DONE
-                    return
-                if value := self._decoded(event, stream, context):
-                    yield value
-        for event in parser.finish():
+            batch, error = self._batch(parser.feed(chunk), stream, context)
+            is_done = bool(batch) and batch[-1] is DONE
+            if is_done:
+                await _drain(stream.chunks)
+            if batch:
+                yield batch
+            if error is not None:
+                raise error
+            if is_done:
+                return
+        batch, error = self._batch(parser.finish(), stream, context)
+        if batch:
+            yield batch
+        if error is not None:
+            raise error
+
+    def _batch(
+        self, events: Sequence[SseEvent], stream: HttpStream, context: CallContext
+    ) -> tuple[list[dict[str, Any]], EndpointError | None]:
+        """Return the decoded events up to ``DONE`` or the first that is an error, and that error."""
+        batch: list[dict[str, Any]] = []
+        for event in events:
             if event.data.strip() == b"[DONE]":
-                yield DONE
-            elif value := self._decoded(event, stream, context):
-                yield value
+                batch.append(DONE)
+                break
+            try:
+                value = self._decoded(event, stream, context)
+            except EndpointError as error:
+                return batch, error
+            if value:
+                batch.append(value)
+        return batch, None
 
     def _decoded(self, event: SseEvent, stream: HttpStream, context: CallContext) -> dict[str, Any]:
         """Return the JSON object of an event; an empty one where it carries nothing."""

@@ -6,7 +6,6 @@ there. Connections are therefore spread over several small pools; a request goes
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,10 +13,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from rag.errors import EndpointError, EndpointTimeoutError, EndpointUnreachableError
+from rag.errors import EndpointError
+from rag.gateway.failures import FailureKind, failure, is_this_machine
 from rag.gateway.transport import HttpReply, HttpRequest, HttpStream, Timeouts
 
-__all__ = ["HttpxTransport", "translated"]
+__all__ = ["HttpxTransport", "translated", "trust"]
 
 
 class _Pool:
@@ -104,7 +104,7 @@ class HttpxTransport:
 
     def _least_busy(self, url: str) -> _Pool:
         parts = urlsplit(url)
-        kind = (parts.scheme == "https", _is_this_machine(parts.hostname or ""))
+        kind = (parts.scheme == "https", is_this_machine(parts.hostname or ""))
         pools = self._pools.setdefault(kind, [])
         # The first of the least busy: a lone caller keeps to one pool, and so to one warm connection.
         best = min(pools, key=lambda pool: pool.in_flight, default=None)
@@ -115,7 +115,7 @@ class HttpxTransport:
 
     def _new_client(self, *, is_tls: bool, is_local: bool) -> httpx2.AsyncClient:
         if is_tls and self._trust is None:
-            self._trust = httpx2.create_ssl_context()
+            self._trust = trust()
         return httpx2.AsyncClient(
             verify=self._trust if is_tls and self._trust else False,  # plain HTTP needs no certificates: save the load
             trust_env=not is_local,
@@ -124,11 +124,9 @@ class HttpxTransport:
         )
 
 
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+def trust() -> ssl.SSLContext:
+    """Return what certificates are checked with: what the system trusts, or ``SSL_CERT_FILE``."""
+    return httpx2.create_ssl_context()
 
 
 def _timeout(timeouts: Timeouts) -> httpx2.Timeout:
@@ -157,31 +155,16 @@ def _failures_of(request: HttpRequest) -> Iterator[None]:
 
 def translated(error: Exception, request: HttpRequest) -> EndpointError:
     """Return our error for one of httpx2's. The message names the address, without query, user or password."""
-    parts = urlsplit(request.url)
-    host = parts.netloc.rpartition("@")[2]
-    place = f"{parts.scheme}://{host}{parts.path}"
-    timeouts = request.timeouts
+    return failure(_kind(error), error, request)
+
+
+def _kind(error: Exception) -> FailureKind:
     if isinstance(error, httpx2.ConnectTimeout):
-        found = f"no connection within {timeouts.connect_s:g} s; check the base URL, the network and the proxy"
-        return EndpointTimeoutError(f"{place}: {found}", retriable=True)
+        return "connect timeout"
     if isinstance(error, httpx2.PoolTimeout):
-        found = f"all connections were busy for {timeouts.pool_s:g} s; lower the concurrency"
-        return EndpointTimeoutError(f"{place}: {found}", retriable=True)
+        return "pool timeout"
     if isinstance(error, httpx2.TimeoutException):
-        found = f"no answer within {timeouts.read_s:g} s; raise timeout_s or try again later"
-        return EndpointTimeoutError(f"{place}: {found}", retriable=True)
+        return "silence"
     if isinstance(error, (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.LocalProtocolError)):
-        return EndpointUnreachableError(f"{place}: no request can be made ({_reason(error)}); check the base URL")
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        advice = "if a proxy of yours re-encrypts, set SSL_CERT_FILE to its certificate"
-        return EndpointUnreachableError(f"{place}: its certificate is not trusted; {advice}")
-    if isinstance(error, httpx2.ConnectError):
-        advice = (
-            "is the server running?" if _is_this_machine(parts.hostname or "") else "check the base URL and network"
-        )
-        return EndpointUnreachableError(f"{place}: no connection ({_reason(error)}); {advice}", retriable=True)
-    return EndpointUnreachableError(f"{place}: the connection broke ({_reason(error)}); try again", retriable=True)
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        return "no request"
+    return "no connection" if isinstance(error, httpx2.ConnectError) else "broken"

@@ -18,6 +18,7 @@ from rag.settings.models import (
     RerankOptions,
     VisionOptions,
 )
+from rag.settings.observe import ObserveOptions
 from rag.settings.options import (
     ChunkingOptions,
     IngestOptions,
@@ -38,6 +39,7 @@ __all__ = [
     "IngestOptions",
     "ModelOptions",
     "ModerationOptions",
+    "ObserveOptions",
     "OcrOptions",
     "QueryOptions",
     "RerankOptions",

@@ -26,6 +26,7 @@ from rag.settings.models import (
     RerankOptions,
     VisionOptions,
 )
+from rag.settings.observe import ObserveOptions
 from rag.settings.options import (
     ChunkingOptions,
     IngestOptions,
@@ -76,6 +77,7 @@ class Settings:
     ingest: IngestOptions = field(default_factory=IngestOptions)
     web: WebOptions = field(default_factory=WebOptions)
     server: ServerOptions = field(default_factory=ServerOptions)
+    observe: ObserveOptions = field(default_factory=ObserveOptions)
     shared: SharedEndpoint = field(default_factory=SharedEndpoint)
     provider_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """keys found in the environment under the providers' own names, by variable name"""
@@ -101,6 +103,7 @@ SECTIONS: Mapping[str, type] = {
     "ingest": IngestOptions,
     "web": WebOptions,
     "server": ServerOptions,
+    "observe": ObserveOptions,
 }
 _TOP = ("library", "collection")
 

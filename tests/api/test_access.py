@@ -130,6 +130,7 @@ OPEN = {
     ("POST", "/search"),
     ("GET", "/answers/{answer_id}/events"),  # of answers that were asked for with the same key
     ("POST", "/answers/{answer_id}/cancel"),
+    ("POST", "/answers/{answer_id}/feedback"),
     ("GET", "/health"),
     ("GET", "/collections"),
     ("GET", "/collections/{name}"),

@@ -27,7 +27,7 @@ class Failing:
         self.settings = Settings(server=server or ServerOptions())
         self.error = error
         self.changes = self  # of which only `get` is asked for
-        self.threads = self
+        self.threads = self.records = self
 
     async def aclose(self) -> None:
         pass
@@ -48,13 +48,14 @@ class Failing:
     own_settings = set_own_settings = _fail_now
     collections = status = documents = document = delete_collection = _fail_now
     snapshots = delete_snapshot = prune_snapshots = start_change_of_model = get = _fail_now
-    create = list = change = delete = messages = export = _fail_now
+    page = rate = create = list = change = delete = messages = export = _fail_now
 
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/ask"): {"json": {"question": "Why?"}},
     ("POST", "/search"): {"json": {"query": "why"}},
     ("POST", "/threads"): {"json": {}},
+    ("POST", "/answers/{answer_id}/feedback"): {"json": {"rating": "up"}},
     ("PATCH", "/threads/{thread_id}"): {"json": {"title": "new"}},
     ("POST", "/collections"): {"json": {"name": "new"}},
     ("PATCH", "/collections/{name}/documents/{document_id}"): {"json": {"attributes": {"year": 2020}}},
@@ -122,7 +123,7 @@ def guarded() -> Iterator[httpx2.Client]:
 
 
 def test_the_walk_covers_the_service() -> None:
-    assert len(all_routes()) == 38
+    assert len(all_routes()) == 41
 
 
 @pytest.mark.parametrize(("method", "path"), footnote_routes())
