@@ -11,6 +11,7 @@ from rag.answering.fallback import FallbackGenerator
 from rag.contracts import Generator
 from rag.errors import ConfigError
 from rag.gateway.chat import ChatClient
+from rag.gateway.responses import ResponsesClient
 from rag.settings import ChatOptions, Settings
 
 if TYPE_CHECKING:
@@ -43,14 +44,20 @@ def fallback_choice(settings: Settings) -> Choice | None:
 
 async def generator_of(wiring: Wiring, settings: Settings) -> Generator:
     """Return who writes answers. Raises ConfigError."""
-    first = await _writer(wiring, wiring.choice("chat"))
+    first = await _writer(wiring, wiring.choice("chat"), settings.chat.api)
     fallback = fallback_choice(settings)
     return first if fallback is None else FallbackGenerator(first, await _writer(wiring, fallback))
 
 
-async def _writer(wiring: Wiring, choice: Choice) -> Generator:
+async def _writer(wiring: Wiring, choice: Choice, api: str = "chat") -> Generator:
     if choice.kind == "local":
         from rag.local.extractive import ExtractiveGenerator  # late: not needed where a chat model writes
 
         return ExtractiveGenerator(wiring.local_embedder())
-    return ChatGenerator(ChatClient(wiring.client(choice)), model=await wiring.model(choice))
+    client = wiring.client(choice)
+    if api == "chat":
+        return ChatGenerator(ChatClient(client), model=await wiring.model(choice))
+    provider = client.endpoint.provider
+    if "responses" not in provider.families:
+        raise ConfigError(f"{provider.title} has no Responses API; set chat.api to 'chat', or chat.provider to another")
+    return ChatGenerator(ResponsesClient(client), model=await wiring.model(choice))

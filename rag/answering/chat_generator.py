@@ -10,6 +10,7 @@ from typing import Any
 from rag.answering.prompt import Boundary, new_boundary, render_messages
 from rag.answering.thinking import ThinkingFilter
 from rag.gateway.chat import ChatClient, ChatRequest
+from rag.gateway.responses import ResponsesClient
 from rag.types import GenerationDone, GenerationEvent, GenerationSettings, Prompt, TextDelta
 
 __all__ = ["ChatGenerator"]
@@ -20,7 +21,7 @@ class ChatGenerator:
 
     def __init__(
         self,
-        client: ChatClient,
+        client: ChatClient | ResponsesClient,
         *,
         model: str,
         extra: Mapping[str, Any] = MappingProxyType({}),

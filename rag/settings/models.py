@@ -49,6 +49,8 @@ class ModelOptions:
 class ChatOptions(ModelOptions):
     """The model that writes answers, and one that writes them while the first is down."""
 
+    api: Literal["chat", "responses"] = "chat"
+    """by which API answers are written: chat completions, or OpenAI's Responses API"""
     fallback_provider: str = ""
     """provider that is asked while the first is down, or "local" for the embedded answerer"""
     fallback_base_url: str = ""

@@ -31,10 +31,12 @@ from tests.upstream.replies import (
     pictures_of,
     rerank_reply,
 )
+from tests.upstream.responses import as_chat, responses_events, responses_reply
 from tests.upstream.speech import Said, Upload, transcription_reply, upload_of
 
 _FAMILIES = {
     "/chat/completions": "chat",
+    "/responses": "responses",
     "/embeddings": "embeddings",
     "/moderations": "moderations",
     "/rerank": "rerank",
@@ -204,6 +206,10 @@ class Upstream:
         elif call.family == "chat" and call.json.get("stream"):
             events = chat_events(call.json, self._message(call.json), len(self.requests))
             await reply.events(fault.edit_events(events) if fault.edit_events else events, fault)
+        elif call.family == "responses" and call.json.get("stream"):
+            events = responses_events(call.json, self._message(as_chat(call.json)), len(self.requests))
+            edited = fault.edit_events(events) if fault.edit_events else events
+            await reply.events(edited, replace(fault, done=False))  # this API has no [DONE]
         elif call.family in ("files", "batches"):
             answer = self.batching.answer(call, self._embeddings)
             if self.batching.keeps_silent(call):
@@ -242,6 +248,8 @@ class Upstream:
             return models_reply(self.models)
         if call.family == "chat":
             return chat_reply(call.json, self._message(call.json), len(self.requests))
+        if call.family == "responses":
+            return responses_reply(call.json, self._message(as_chat(call.json)), len(self.requests))
         if call.family == "moderations":
             given = call.json["input"]
             texts = [given] if isinstance(given, str) else list(given)
