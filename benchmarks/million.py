@@ -88,7 +88,8 @@ def figures_of(folder: Path, n_chunks: int, data: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         made.write_text(json.dumps(make(folder, n_chunks, data)), encoding="utf-8")
     command = [sys.executable, __file__, "--measure", str(folder), "--data", str(data)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    one_core = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as libraries find it where there is one core
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | one_core)
     return {**json.loads(made.read_text(encoding="utf-8")), **json.loads(done.stdout)}
 
 
