@@ -1,4 +1,4 @@
-"""Watches answers go by, and tells what was seen of each to those who record, count or trace it."""
+"""Watches answers go by, and tells what was seen of each to those who record it."""
 
 from __future__ import annotations
 
