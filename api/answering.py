@@ -53,6 +53,7 @@ def answer_settings(settings: Settings, own: Mapping[str, Mapping[str, Any]], as
         generation=generation.over(options.generation()) if generation else options.generation(),
         extra_instructions=options.instructions,
         unsupported=asked.get("unsupported") or options.unsupported,
+        addressed=settings.retrieval.instructions,
         wishes=asked.get("instructions") or "",
         language=language_name(options.language),
     )

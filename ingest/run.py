@@ -25,6 +25,7 @@ from ingest.chunking import chunk, headless_tables
 from ingest.closing import closing_all
 from ingest.cost import Spending
 from ingest.embedding import EmbeddingQueue, EmbeddingStoppedError, Filled
+from ingest.instructions import addressed_to_models
 from ingest.isolation import IsolatedReaders, ReadingLimits, ToRead, Wanted
 from ingest.media import STAND_IN, MediaSource, MediaTexts, served_kinds
 from ingest.media_sending import MediaStoppedError
@@ -378,7 +379,8 @@ class _Run:
         except DocumentReadError as error:
             return error
         attributes, problems = self._survey.attributes_of(work.found, document)
-        warnings = (*document.warnings, *headless_tables(document, chunks), *problems)
+        told = (*headless_tables(document, chunks), *addressed_to_models(document, chunks))
+        warnings = (*document.warnings, *told, *problems)
         return _Prepared(work, dataclasses.replace(document, warnings=warnings), chunks, attributes)
 
     async def _take(self, looked: _Looked, group: asyncio.TaskGroup) -> None:

@@ -17,7 +17,7 @@ from rag.answering.contradictions import DatesOf, contradictions_in, told
 from rag.answering.delivery import Delivery, Unsupported
 from rag.answering.filling_in import FillingIn
 from rag.answering.forms import Form, form_of
-from rag.answering.injection import injection_notes
+from rag.answering.injection import injection_notes, without_addressed
 from rag.answering.languages import Notice
 from rag.answering.moderation import Check, ModerationPolicy, check_text
 from rag.answering.numbering import Numbering
@@ -71,6 +71,7 @@ class AnswerSettings:
     wishes: str = ""
     language: str = ""
     unsupported: Unsupported = "flag"
+    addressed: Literal["flag", "exclude", "off"] = "flag"
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.context_tokens < 1 or self.history_tokens < 0:
@@ -258,7 +259,11 @@ class Answerer:
         draft.usage = retrieval.usage or draft.usage
         draft.nothing_allowed = retrieval.nothing_allowed
         floor = self._settings.relevance_floor
-        return tuple(hit for hit in retrieval.hits if hit.relevance is None or hit.relevance >= floor)
+        hits = tuple(hit for hit in retrieval.hits if hit.relevance is None or hit.relevance >= floor)
+        if self._settings.addressed == "exclude":
+            hits, left_out = without_addressed(hits)
+            draft.notes = (*draft.notes, *left_out)
+        return hits
 
     async def _retrieved(self, draft: _Draft, history: Sequence[Turn], k: int) -> Retrieval:
         with draft.timed("retrieve"):
@@ -300,7 +305,11 @@ class Answerer:
         budget = self._settings.history_tokens
         turns = pack_history(history, tokenizer=self._tokenizer, budget_tokens=budget)
         left_out = history_notes(history, turns, budget_tokens=budget)
-        draft.notes = (*draft.notes, *left_out, *injection_notes(draft.sources))
+        draft.notes = (
+            *draft.notes,
+            *left_out,
+            *(injection_notes(draft.sources) if self._settings.addressed == "flag" else ()),
+        )
         with draft.timed("compare"):
             draft.contradictions = await asyncio.to_thread(contradictions_in, draft.sources, dates_of=self._dates_of)
         options = self._settings

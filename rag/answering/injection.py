@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rag.answering.numerals import fold
-from rag.types import Source
+from rag.types import Hit, Source
 
-__all__ = ["FEATURES", "THRESHOLD", "Suspicion", "injection_notes", "suspicion_of"]
+__all__ = ["FEATURES", "THRESHOLD", "Suspicion", "injection_notes", "suspicion_of", "without_addressed"]
 
 THRESHOLD = 1.0
 
@@ -130,3 +130,14 @@ def injection_notes(sources: Sequence[Source]) -> list[str]:
         for source, suspicion in found
         if suspicion.is_flagged
     ]
+
+
+def without_addressed(hits: Sequence[Hit]) -> tuple[tuple[Hit, ...], list[str]]:
+    """Return the hits that address no model, and a note on those that were left out."""
+    kept = tuple(hit for hit in hits if not suspicion_of(hit.chunk.text).is_flagged)
+    n = len(hits) - len(kept)
+    if not n:
+        return kept, []
+    documents = dict.fromkeys(hit.chunk.document_id for hit in hits if hit not in kept)
+    said = f"{n} passage{'s' * (n > 1)} left out, for addressing a model as instructions do (retrieval.instructions)"
+    return kept, [f"{said}: {', '.join(documents)}"]

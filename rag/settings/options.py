@@ -44,6 +44,8 @@ class RetrievalOptions:
     """how much passages are spread over what there is, 0 to below 1; 0 is by score alone"""
     filter: str = ""
     """only documents that match are searched, beside a question's own filter: "year >= 2020"; empty is all"""
+    instructions: Literal["flag", "exclude", "off"] = "flag"
+    """passages that address a model as instructions do: named in the notes, not answered from, or neither"""
     recall_target: float = 0.98
     """share of the ten nearest chunks that a search of a large collection finds at least; more takes longer"""
 
