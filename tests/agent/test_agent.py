@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from api.footnote import Footnote
 from rag.errors import GenerationError
-from rag.types import Answer, AnswerEvent, Retrieved, Step, TextDelta
+from rag.types import Answer, AnswerEvent, GenerationSettings, Retrieved, Step, TextDelta
 from tests.agent.scripts import Open, call, calls, results, tool_names, turns
 from tests.api.conftest import MOON, TOWER
 from tests.upstream import Upstream
@@ -193,6 +194,7 @@ async def test_an_answer_comes_as_it_is_written_once_it_cites(opened: Open, upst
     upstream.reply = turns(
         calls(call("search", query="tower")), "It is 330 metres tall [1]. " + "It stands in Paris [1]. " * 3
     )
+    upstream.script("chat", None, Fault(events_per_s=200))  # what comes at once may be shown at once
     deltas = [event.text for event in await events_of(opened(), "How tall?") if isinstance(event, TextDelta)]
     assert deltas[0].startswith("It is 330 metres tall [1].")
     assert len(deltas) > 5
@@ -245,3 +247,20 @@ async def test_an_answer_that_is_written_again_is_written_from_what_was_shown(op
     assert answer.text == "It is 330 metres tall [1]."
     assert "tools" not in upstream.calls("chat")[2].json
     assert len(answer.trace) == 1
+
+
+async def test_a_form_is_filled_in_from_what_was_shown(opened: Open, upstream: Upstream) -> None:
+    schema = {"type": "object", "properties": {"metres": {"type": "integer"}}, "required": ["metres"]}
+    form = {"type": "json_schema", "json_schema": {"name": "height", "schema": schema}}
+    filled = json.dumps({"answer": {"metres": 330}, "citations": [{"path": "/metres", "sources": [1]}]})
+    said = iter([calls(call("read", document="places/tower.txt")), "It is 330 metres tall [1].", filled])
+    upstream.reply = lambda request: next(said)
+    answer = await opened().ask("How tall?", agent=True, generation=GenerationSettings(response_format=form))
+    asked = [call.json for call in upstream.calls("chat")]
+    assert ["response_format" in one for one in asked[:3]] == [False, False, True]
+    assert "tools" not in asked[2]
+    assert "It is 330 metres tall" in str(asked[2]["messages"])
+    assert [step.tool for step in answer.trace] == ["read"]
+    assert json.loads(answer.text) == {"metres": 330}
+    assert [citation.path for citation in answer.citations] == ["/metres"]
+    assert answer.usage.output_tokens > 6  # the words of the answer that was not used, and the form

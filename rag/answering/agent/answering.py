@@ -12,6 +12,7 @@ from rag.answering.agent.model import ToolsRefusedError
 from rag.answering.agent.rendering import agent_messages
 from rag.answering.answer import Answerer
 from rag.answering.answer import _Draft as Draft
+from rag.answering.forms import form_of
 from rag.answering.moderation import Check
 from rag.answering.numbering import Numbering
 from rag.answering.prompt import instructions, pack_history
@@ -103,15 +104,21 @@ class AgentAnswerer(Answerer):
         rules = instructions(options.extra_instructions, wishes=options.wishes, language=options.language)
         is_numbered = loop.shown.numbering is not None
         prompt = Prompt(rules, (), draft.question, turns, is_numbered=is_numbered, language=options.language)
+        in_form = form_of(self._asked_with.response_format) is not None
+        settings = replace(self._asked_with, response_format=None) if in_form else self._asked_with
         try:
             with draft.timed("agent"):
-                await loop.prepare(agent_messages(prompt), settings=self._asked_with)
+                await loop.prepare(agent_messages(prompt), settings=settings)
         except ToolsRefusedError as error:
             if loop.steps:
                 raise
             self._loop, self._why_not = None, str(error)
             self._refused(self._why_not)
             return await self._plain(draft, history, k)
+        if in_form:  # the sources are found in words, and the form is filled in from them by a call of its own
+            async for _ in loop.generate(prompt, settings=settings):
+                pass
+            return Retrieval((), usage=loop.budget.usage, queries=loop.queries)
         self._generator = _Writer(loop, self._generator)
         usage = None if loop.shown.sources else loop.budget.usage  # with sources, an answer follows and tells it
         return Retrieval((), usage=usage, queries=loop.queries)
