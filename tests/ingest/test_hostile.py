@@ -67,14 +67,16 @@ async def test_the_hostile_folder_ends_as_it_must(tmp_path: Path, upstream: Upst
     folder, library = tmp_path / "hostile", tmp_path / "library"
     expected = make_hostile(folder)
     started = time.monotonic()
+    before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     outcome = await ingested(folder, library=library, endpoint=upstream.base_url)
     assert time.monotonic() - started < 120
     states = {file.path.rstrip("/"): file.state for file in outcome.report.files}
     assert {owner(path, expected) for path in states} == set(expected)
     assert {path: state for path, state in states.items() if state not in allowed(path)} == {}
     assert all(file.reason for file in outcome.report.files if file.state != "indexed")
-    assert outcome.child_mb < 1500
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 * 1024 * 1024
+    # A forked process begins as large as what forked it, which has run other tests: then that is the bound.
+    assert outcome.child_mb < max(1500, before_mb + 100)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 < max(2048, before_mb + 1024)
 
     async with Footnote.open(
         library, environ={"OPENAI_BASE_URL": upstream.base_url, "RAG_OCR_PROVIDER": "off"}
