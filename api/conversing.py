@@ -21,9 +21,9 @@ from api.thread_files import export_text, imported
 from api.thread_views import Message, VersionState, finished, messages_of
 from index.collection import Collection
 from index.library import check_collection_name
-from index.thread_records import Begun, OpenTurn, StoredTurn, Thread, ThreadPage, TurnState
+from index.thread_records import Begun, OpenTurn, Thread, ThreadPage, TurnState
 from index.threads import ThreadStore
-from rag.answering.numbering import Numbering, Version, with_markers
+from rag.answering.numbering import Numbering, Version, without_numbers
 from rag.answering.question import checked_question
 from rag.errors import (
     CollectionNotFoundError,
@@ -35,7 +35,7 @@ from rag.errors import (
 )
 from rag.types import Answer, AnswerEvent, Source, Turn
 
-__all__ = ["MAX_METADATA_CHARACTERS", "MAX_TITLE_CHARACTERS", "MessagePage", "Threads"]
+__all__ = ["MAX_METADATA_CHARACTERS", "MAX_TITLE_CHARACTERS", "MessagePage", "Threads", "history_of"]
 
 MAX_TITLE_CHARACTERS = 200
 MAX_METADATA_CHARACTERS = 16_000
@@ -187,7 +187,7 @@ class Threads:
             asked = _within(begun.thread, options)
             collections = self._searched(asked.get("collection"), asked.get("collections", ()))
             numbering = Numbering(begun.passages, taken=begun.taken, version=_Versions(collections).of)
-            asked["history"] = _history(begun)
+            asked["history"] = history_of(begun)
             async with aclosing(self._writes(question, asked, numbering=numbering)) as events:
                 async for event in events:
                     if isinstance(event, Answer):
@@ -258,18 +258,14 @@ def _within(thread: Thread, options: AskOptions) -> AskOptions:
     return asked
 
 
-def _history(begun: Begun) -> tuple[Turn, ...]:
-    """Return the turns a model may see; of the numbers in them only those that name what was cited."""
-    known = {passage.marker for passage in begun.passages}
+def history_of(begun: Begun) -> tuple[Turn, ...]:
+    """Return the turns a model may see, without the numbers in them that name nothing."""
     turns: list[Turn] = []
     for turn in begun.earlier:
         if turn.refusal != "moderation":
-            turns += [Turn("user", turn.question), Turn("assistant", _answer_of(turn, known))]
+            answer = without_numbers(turn.answer or "", turn.unknown_markers)
+            turns += [Turn("user", turn.question), Turn("assistant", answer)]
     return tuple(turns)
-
-
-def _answer_of(turn: StoredTurn, known: set[int]) -> str:
-    return with_markers(turn.answer or "", known - set(turn.unknown_markers))
 
 
 async def _begun(store: ThreadStore, thread_id: str, question: str) -> Begun:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from index.locks import file_lock
 from rag.errors import CollectionError
 
 __all__ = ["Presence"]
+
+_SETTLED_S = 3600.0
 
 
 class Presence:
@@ -40,6 +43,7 @@ class Presence:
                 if not self._held.enter_context(file_lock(self._file(name), timeout_s=5.0)):
                     raise CollectionError(f"cannot lock {self._file(name)}; check the folder's permissions")
                 self._name = name
+                self._sweep()
             return self._name
 
     def is_alive(self, name: str) -> bool:
@@ -63,6 +67,14 @@ class Presence:
             if name:
                 with suppress(OSError):  # it is only litter now
                     self._file(name).unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Clean away the files of those who died with nothing under way, whom nobody asks for any more."""
+        for file in self._folder.glob("*.lock"):
+            with suppress(FileNotFoundError):
+                # subtle: a name that is just being taken has its file before its lock
+                if file.stem != self._name and time.time() - file.stat().st_mtime > _SETTLED_S:
+                    self.is_alive(file.stem)
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.lock"

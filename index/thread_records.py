@@ -8,7 +8,17 @@ from typing import Any, Literal
 
 from rag.answering.numbering import Passage
 
-__all__ = ["Begun", "Finished", "OpenTurn", "StoredTurn", "Thread", "ThreadPage", "TurnState", "WholeThread"]
+__all__ = [
+    "Begun",
+    "EarlierTurn",
+    "Finished",
+    "OpenTurn",
+    "StoredTurn",
+    "Thread",
+    "ThreadPage",
+    "TurnState",
+    "WholeThread",
+]
 
 TurnState = Literal["open", "answered", "failed", "cancelled", "interrupted"]
 
@@ -59,6 +69,16 @@ class StoredTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierTurn:
+    """What an answered turn is to those after it."""
+
+    question: str
+    answer: str
+    refusal: str | None
+    unknown_markers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OpenTurn:
     """The right to answer the question of a turn; ended by ``ThreadStore.finish`` or ``ThreadStore.fail``."""
 
@@ -68,11 +88,11 @@ class OpenTurn:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A turn that was begun, and what the conversation knew before: the answered turns, without their records."""
+    """A turn that was begun, and what the conversation knew before: the answered turns, in order."""
 
     turn: OpenTurn
     thread: Thread
-    earlier: tuple[StoredTurn, ...]
+    earlier: tuple[EarlierTurn, ...]
     passages: tuple[Passage, ...]
     taken: frozenset[int]
 

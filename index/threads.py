@@ -19,7 +19,17 @@ from typing import Any
 from index.database import Database, sql_text
 from index.migrations import THREADS_STEPS
 from index.presence import Presence
-from index.thread_records import Begun, Finished, OpenTurn, StoredTurn, Thread, ThreadPage, TurnState, WholeThread
+from index.thread_records import (
+    Begun,
+    EarlierTurn,
+    Finished,
+    OpenTurn,
+    StoredTurn,
+    Thread,
+    ThreadPage,
+    TurnState,
+    WholeThread,
+)
 from rag.answering.numbering import Passage, Version
 from rag.errors import CollectionError, ThreadBusyError, ThreadError, ThreadNotFoundError
 
@@ -27,7 +37,7 @@ __all__ = ["ThreadStore"]
 
 _REMEDY = "restore it from a backup, or move it away: the documents are not in it"
 _TURN = (
-    "turn, question, asked_at, state, reason, answer_id, answer, refusal, unknown_markers, {record}, answered_at, owner"
+    "turn, question, asked_at, state, reason, answer_id, answer, refusal, unknown_markers, record, answered_at, owner"
 )
 
 
@@ -148,7 +158,7 @@ class ThreadStore:
                 " WHERE number = ?",
                 (now, sql_text(title), number),
             )
-            earlier = _turns(connection, number, "state = 'answered'", record=False)
+            earlier = _earlier(connection, number)
             passages, taken = _numbers(connection, number)
         return Begun(OpenTurn(thread_id, turn), thread, tuple(earlier), tuple(passages), taken)
 
@@ -299,18 +309,29 @@ def _insert_turn(connection: sqlite3.Connection, number: int, turn: StoredTurn) 
     )
 
 
+def _earlier(connection: sqlite3.Connection, number: int) -> list[EarlierTurn]:
+    rows = connection.execute(
+        "SELECT question, answer, refusal, unknown_markers FROM turns WHERE thread = ? AND state = 'answered'"
+        " ORDER BY turn",
+        (number,),
+    )
+    return [
+        # a long thread has many of these, nearly all without such markers
+        EarlierTurn(question, answer, refusal, () if unknown == "[]" else tuple(json.loads(unknown)))
+        for question, answer, refusal, unknown in rows
+    ]
+
+
 def _turns(
     connection: sqlite3.Connection,
     number: int,
     where: str,
     *bound: int,
     limit: int = -1,
-    record: bool = True,
     is_alive: Callable[[str], bool] | None = None,
 ) -> list[StoredTurn]:
-    columns = _TURN.format(record="record" if record else "NULL")
     rows = connection.execute(
-        f"SELECT {columns} FROM turns WHERE thread = ? AND {where} ORDER BY turn LIMIT ?", (number, *bound, limit)
+        f"SELECT {_TURN} FROM turns WHERE thread = ? AND {where} ORDER BY turn LIMIT ?", (number, *bound, limit)
     )
     return [_turn_of(row, is_alive) for row in rows]
 

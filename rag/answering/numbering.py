@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from rag.answering.markers import find_markers
 from rag.types import Source
 
-__all__ = ["Numbering", "Passage", "Version", "with_markers"]
+__all__ = ["Numbering", "Passage", "Version", "without_numbers"]
 
 Span = tuple[int, int]
 
@@ -89,17 +89,19 @@ class Numbering:
         return marker
 
 
-def with_markers(text: str, numbers: Iterable[int]) -> str:
-    """Return a text in which each marker names only those of ``numbers``; one that names none of them is left out.
+def without_numbers(text: str, numbers: Iterable[int]) -> str:
+    """Return a text in whose markers none of ``numbers`` is named; a marker that names no other is left out.
 
-    >>> with_markers("Blue [1][9], and tall [2, 9].", {1, 2})
+    >>> without_numbers("Blue [1][9], and tall [2, 9].", {9})
     'Blue [1], and tall [2].'
     """
-    kept = frozenset(numbers)
+    dropped = frozenset(numbers)
+    if not dropped:
+        return text
     parts: list[str] = []
     end = 0
     for marker in find_markers(text):
-        stay = [number for number in marker.numbers if number in kept]
+        stay = [number for number in marker.numbers if number not in dropped]
         before = text[end : marker.start]
         if len(stay) == len(marker.numbers):
             parts += [before, text[marker.start : marker.end]]

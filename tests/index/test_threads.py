@@ -201,6 +201,20 @@ def test_a_name_lives_as_long_as_its_process(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.lock")) == []
 
 
+def test_the_files_of_those_who_died_are_cleaned_away_and_those_of_the_living_stay(tmp_path: Path) -> None:
+    living = Presence(tmp_path)
+    (tmp_path / "dead.lock").touch()
+    (tmp_path / "young.lock").touch()
+    for name in (living.name, "dead"):
+        os.utime(tmp_path / f"{name}.lock", (1.0, 1.0))
+    other = Presence(tmp_path)
+    names = {living.name, other.name, "young"}
+    assert {file.stem for file in tmp_path.glob("*.lock")} == names
+    assert other.is_alive(living.name)
+    living.close()
+    other.close()
+
+
 # --- whatever happens
 
 STEPS = st.lists(st.sampled_from(["begin", "finish", "fail", "die"]), max_size=14)
