@@ -9,11 +9,11 @@ from typing import Any
 
 import regex
 
-from rag.answering.agent.sources import Found
+from rag.answering.agent.sources import Found, passage_of
 from rag.answering.agent.tools import Corpus, ToolError
 from rag.contracts import Tokenizer
 from rag.errors import DocumentNotFoundError, FilterError
-from rag.types import Chunk, Document, Source
+from rag.types import Source
 
 __all__ = ["GrepTool", "ListTool"]
 
@@ -113,7 +113,7 @@ class GrepTool:
                 if room < 0 or len(passages) == _MOST_LINES:
                     why = "more do not fit"
                     break
-                passages.append(_source(name, document, chunks, start, end))
+                passages.append(passage_of(name, document, chunks, start, end))
             if why:
                 break
             n_read += 1
@@ -149,21 +149,3 @@ def _lines(pattern: regex.Pattern[str], text: str, seconds: float) -> list[tuple
             if len(spans) > _MOST_LINES:
                 break
     return spans
-
-
-def _source(name: str, document: Document, chunks: Sequence[Chunk], start: int, end: int) -> Source:
-    within = [chunk for chunk in chunks if chunk.start < end and chunk.end > start]
-    return Source(
-        marker=0,
-        document_id=name,
-        title=document.title,
-        start=start,
-        end=end,
-        text=document.text[start:end],
-        page=document.page_at(start),
-        headings=document.headings_at(start),
-        score=0.0,
-        chunk_ids=tuple(chunk.id for chunk in within) or ("",),
-        chunk_starts=tuple(chunk.start for chunk in within) or (start,),
-        place=document.place_at(start),
-    )

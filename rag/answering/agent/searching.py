@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rag.answering.agent.sources import Found
+from rag.answering.agent.sources import Found, passage_of
 from rag.answering.agent.tools import Corpus, ToolError
 from rag.answering.context import pack
 from rag.contracts import DocumentStore, Tokenizer
 from rag.errors import DocumentNotFoundError, FilterError
-from rag.types import Chunk, Document, Source
+from rag.types import Chunk, Document
 
 __all__ = ["ReadTool", "SearchTool", "wanted_span"]
 
@@ -120,21 +120,7 @@ class ReadTool:
         end = self._fitting(document.text, start, wanted_end, max_tokens - _ABOUT_A_RESULT - _ABOUT_A_SOURCE)
         if not document.text[start:end].strip():
             raise ToolError(f"there is no text from character {start} to {end} of {len(document.text)}")
-        within = [chunk for chunk in chunks if chunk.start < end and chunk.end > start]
-        source = Source(
-            marker=0,
-            document_id=name,
-            title=document.title,
-            start=start,
-            end=end,
-            text=document.text[start:end],
-            page=document.page_at(start),
-            headings=document.headings_at(start),
-            score=0.0,
-            chunk_ids=tuple(chunk.id for chunk in within) or ("",),
-            chunk_starts=tuple(chunk.start for chunk in within) or (start,),
-            place=document.place_at(start),
-        )
+        source = passage_of(name, document, chunks, start, end)
         about = f"Characters {start} to {end} of {len(document.text)} are shown."
         if end < wanted_end:
             about += f" The rest does not fit {max_tokens} tokens: read on with start={end}."

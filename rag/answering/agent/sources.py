@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from rag.answering.numbering import Numbering
 from rag.answering.prompt import Boundary, new_boundary, one_line, render_source
-from rag.types import Source
+from rag.types import Chunk, Document, Source
 
-__all__ = ["Found", "ShownSources", "unused_boundary"]
+__all__ = ["Found", "ShownSources", "passage_of", "unused_boundary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +89,22 @@ def unused_boundary(boundary: Boundary, texts: Sequence[str]) -> str:
         if tag and not any(tag in text for text in texts):
             return tag
     raise ValueError("the boundary must be random: 100 of its values occur in the texts")
+
+
+def passage_of(name: str, document: Document, chunks: Sequence[Chunk], start: int, end: int) -> Source:
+    """Return ``[start, end)`` of a document as a source that has no number yet; ``chunks`` are the document's."""
+    within = [chunk for chunk in chunks if chunk.start < end and chunk.end > start]
+    return Source(
+        marker=0,
+        document_id=name,
+        title=document.title,
+        start=start,
+        end=end,
+        text=document.text[start:end],
+        page=document.page_at(start),
+        headings=document.headings_at(start),
+        score=0.0,
+        chunk_ids=tuple(chunk.id for chunk in within) or ("",),
+        chunk_starts=tuple(chunk.start for chunk in within) or (start,),
+        place=document.place_at(start),
+    )
